@@ -1,0 +1,180 @@
+"""Reads one card: datasets/<family>.toml, with its template list and its table.
+
+The lists of templates that families share are templates/<list>.toml; a table that makes one dataset
+of each of its rows is tables/<table>.tsv. Both folders lie beside the card's own.
+"""
+
+import dataclasses
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from flan_tasks import card_checks, card_schema
+from flan_tasks.errors import CardError
+from flan_tasks.spec import Answer, Dataset, Exemplar, Source, Template
+
+_NAME_COLUMN = "task_name"
+_COUNT_COLUMNS = ("train", "validation", "test")
+
+_Templates = tuple[Template, ...]
+
+
+def load_card(path: str | pathlib.Path) -> tuple[Dataset, ...]:
+    """The datasets of a card: one, or one per row of its table.
+
+    Raises:
+      CardError: the card, its template list or its table is at fault; names the file and the key.
+    """
+    path = pathlib.Path(path)
+    card = _read_toml(path)
+    card_schema.check(card, card_schema.CARD, str(path))
+    family = _family(card, path)
+    if "table" in card:
+        table = path.parent.parent / "tables" / f"{card['table']}.tsv"
+        rows = _read_table(table, named_in=f"{path} table")
+        datasets = tuple(_of_row(family, row, f"{table} {row[_NAME_COLUMN]}") for row in rows)
+    else:
+        datasets = (family,)
+    card_checks.check(datasets[0], str(path))
+    for dataset in datasets:
+        card_checks.check_row(dataset, str(path))
+    return datasets
+
+
+def _family(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
+    """The card as a dataset: without a table this is all there is to it."""
+    templates, inverted = _templates(card, path)
+    source, answer = card["source"], card["answer"]
+    return Dataset(
+        name=path.stem,
+        family=path.stem,
+        collection=card["collection"],
+        kind=card["kind"],
+        homepage=card["homepage"],
+        license=card["license"],
+        citation=card["citation"],
+        source=Source(**{**source, "columns": tuple(source.get("columns", ()))}),
+        splits=card["splits"],
+        num_examples=card.get("num_examples", {}),
+        answer=Answer(**{**answer, "options": tuple(answer.get("options", ()))}),
+        metrics=tuple(card["metrics"]["names"]),
+        templates=templates,
+        inverted=inverted,
+        clean=card.get("clean", ""),
+        fields=card["fields"],
+        languages=tuple(card.get("languages", ("English",))),
+    )
+
+
+def _templates(card: Mapping[str, Any], path: pathlib.Path) -> tuple[_Templates, _Templates]:
+    """The card's own templates, or those of the list that it names: forward and inverted."""
+    if "templates" not in card:
+        return _template_list(card, "template", path), _template_list(card, "inverted", path)
+    for key in ("template", "inverted"):
+        if key in card:
+            raise CardError(
+                f"[[{key}]] stands beside templates = {card['templates']!r}",
+                where=str(path),
+                remedy="Keep the card's own templates, or take those of the list.",
+            )
+    shared = path.parent.parent / "templates" / f"{card['templates']}.toml"
+    lists = _read_toml(shared, named_in=f"{path} templates")
+    card_schema.check(lists, card_schema.TEMPLATE_LIST, str(shared))
+    return _template_list(lists, "template", shared), _template_list(lists, "inverted", shared)
+
+
+def _template_list(lists: Mapping[str, Any], key: str, path: pathlib.Path) -> _Templates:
+    templates = []
+    for index, table in enumerate(lists.get(key, ())):
+        card_schema.check(table, card_schema.TEMPLATE, f"{path} [[{key}]] {index}")
+        exemplar = Exemplar(**table.get("exemplar", {}))
+        templates.append(Template(**{"id": str(index), **table, "exemplar": exemplar}))
+    return tuple(templates)
+
+
+def _of_row(family: Dataset, row: Mapping[str, str], where: str) -> Dataset:
+    """The dataset of a table's row: the family's card with the row's values put in."""
+    languages = tuple(name.strip() for name in row.get("languages", "").split(",") if name.strip())
+    return dataclasses.replace(
+        family,
+        name=f"{family.family}_{row[_NAME_COLUMN]}",
+        kind=row.get("kind") or family.kind,
+        license=row.get("license") or family.license,
+        languages=languages or family.languages,
+        source=_fill_source(family.source, row, where),
+        num_examples={**family.num_examples, **_counts(row, where)},
+        constants=row,
+    )
+
+
+def _fill_source(source: Source, row: Mapping[str, str], where: str) -> Source:
+    """The source with each {column} in its strings replaced by the row's value."""
+    try:
+        return dataclasses.replace(
+            source,
+            files={split: name.format_map(row) for split, name in source.files.items()},
+            where={column: value.format_map(row) for column, value in source.where.items()},
+            tfds=source.tfds.format_map(row),
+            hub=source.hub.format_map(row),
+        )
+    except KeyError as error:
+        raise CardError(
+            f"[source] asks for column {error}, which the table lacks",
+            where=where,
+            remedy=f"Columns are: {', '.join(row)}.",
+        ) from None
+
+
+def _counts(row: Mapping[str, str], where: str) -> dict[str, int]:
+    """The numbers of examples that a table's row gives."""
+    counts = {}
+    for column in _COUNT_COLUMNS:
+        if row.get(column):
+            if not row[column].isdecimal() or int(row[column]) == 0:
+                raise CardError(
+                    f"{row[column]!r} is not a number of examples",
+                    where=f"{where} {column}",
+                    remedy="Write a whole number above 0.",
+                )
+            counts[column] = int(row[column])
+    return counts
+
+
+def _read_toml(path: pathlib.Path, *, named_in: str = "") -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        there = ", ".join(sorted(each.stem for each in path.parent.glob("*.toml")))
+        raise CardError(
+            f"there is no file {path}", where=named_in or str(path), remedy=f"There are: {there}."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"not TOML: {error}", where=str(path), remedy="Mend that line.") from None
+
+
+def _read_table(path: pathlib.Path, *, named_in: str) -> list[dict[str, str]]:
+    """The rows of a tab-separated table with a header line; cells are taken as they stand."""
+    if not path.is_file():
+        raise CardError(
+            f"there is no file {path}", where=named_in, remedy="Name a file of that folder."
+        )
+    header, *lines = (line.split("\t") for line in path.read_text("utf-8").rstrip("\n").split("\n"))
+    if _NAME_COLUMN not in header:
+        raise CardError(
+            f"there is no column {_NAME_COLUMN!r}",
+            where=f"{path} line 1",
+            remedy="Add it: datasets are named by it.",
+        )
+    rows = []
+    for number, cells in enumerate(lines, start=2):
+        if len(cells) != len(header):
+            raise CardError(
+                f"{len(cells)} cells under {len(header)} headings",
+                where=f"{path} line {number}",
+                remedy="Separate the cells by one tab each.",
+            )
+        rows.append(dict(zip(header, cells, strict=True)))
+    if not rows:
+        raise CardError("no row under the header", where=str(path), remedy="Add rows.")
+    return rows

@@ -1,0 +1,53 @@
+"""The datasets there are, by name."""
+
+import difflib
+import functools
+import pathlib
+import types
+from collections.abc import Mapping
+
+from flan_tasks.cards import load_card
+from flan_tasks.errors import CardError
+from flan_tasks.spec import Dataset
+
+__all__ = ["get", "load", "load_card"]
+
+_CARDS = pathlib.Path(__file__).parent / "datasets"
+
+
+@functools.cache
+def load() -> Mapping[str, Dataset]:
+    """Every dataset of the package's cards, in alphabetical order.
+
+    Raises:
+      CardError: a card, template list or table is at fault; names the file and the key.
+    """
+    datasets: dict[str, Dataset] = {}
+    for path in sorted(_CARDS.glob("*.toml")):
+        for dataset in load_card(path):
+            first = datasets.setdefault(dataset.name, dataset)
+            if first is not dataset:
+                raise CardError(
+                    f"dataset {dataset.name!r} is there twice",
+                    where=str(path),
+                    remedy=f"Rename it here or in the card of {first.family!r}.",
+                )
+    return types.MappingProxyType(dict(sorted(datasets.items())))
+
+
+def get(name: str) -> Dataset:
+    """The dataset of that name.
+
+    Raises:
+      CardError: there is none; suggests the names that come near.
+    """
+    datasets = load()
+    if name not in datasets:
+        near = difflib.get_close_matches(name, datasets, n=3)
+        names = near or [*list(datasets)[:8], f"… ({len(datasets)} in all)"]
+        raise CardError(
+            f"there is no dataset {name!r}",
+            where="flan_tasks/datasets",
+            remedy=f"{'Did you mean' if near else 'There are'}: {', '.join(names)}",
+        )
+    return datasets[name]

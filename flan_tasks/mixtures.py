@@ -1,0 +1,159 @@
+"""Mixtures: real `seqio.Mixture` objects whose examples come from one stream.
+
+A gin file builds one with a few lines:
+
+    from flan_tasks import mixtures
+    MIXTURE_OR_TASK_NAME = @mixtures.register()
+    mixtures.register.name = 'mine'
+    mixtures.register.datasets = ['bool_q', 'cot_gsm8k']
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+import gin
+import seqio
+import tensorflow as tf
+
+from flan_tasks import catalog, rates
+from flan_tasks.errors import MixtureError
+from flan_tasks.spec import Dataset
+from flan_tasks.tasks import FEATURES, prompt_dataset
+
+
+class PromptMixture(seqio.Mixture):
+    """Tasks mixed by rate in one stream: start-up and memory do not grow with their number."""
+
+    def get_dataset(
+        self,
+        sequence_length=None,
+        split="train",
+        use_cached=False,
+        shuffle=True,
+        seed=None,
+        shard_info=None,
+        num_epochs=None,
+        copy_pretokenized=False,
+        compute_stats_empirically=False,
+        log_mixing_proportions=True,
+        passthrough_features=None,
+        trim_output_features=True,
+        try_in_mem_cache=True,
+    ) -> tf.data.Dataset:
+        """The mixed examples; see `seqio.Mixture.get_dataset`.
+
+        With `num_epochs` every row of every task comes that often, whatever the rates. Tasks
+        without the split are left out. The order and all draws depend on `seed` alone (None is 0).
+
+        Raises:
+          FlanError: rows cannot be had, or no task has the split.
+        """
+        if use_cached:
+            return super().get_dataset(
+                sequence_length=sequence_length,
+                split=split,
+                use_cached=True,
+                shuffle=shuffle,
+                seed=seed,
+                shard_info=shard_info,
+                num_epochs=num_epochs,
+                copy_pretokenized=copy_pretokenized,
+                compute_stats_empirically=compute_stats_empirically,
+                log_mixing_proportions=log_mixing_proportions,
+                passthrough_features=passthrough_features,
+                trim_output_features=trim_output_features,
+                try_in_mem_cache=try_in_mem_cache,
+            )
+        tasks = [task for task in self.tasks if split in task.splits]
+        if not tasks:
+            raise MixtureError(
+                f"no task has a split {split!r}",
+                where=f"mixture {self.name}",
+                remedy=f"Splits here: {', '.join(sorted(self.splits))}.",
+            )
+        dataset = prompt_dataset(
+            [task.pipeline for task in tasks],
+            [self.get_rate(task) for task in tasks],
+            sequence_length=sequence_length,
+            split=split,
+            shuffle=shuffle,
+            seed=seed,
+            shard_info=shard_info,
+            num_epochs=num_epochs,
+        )
+        wanted = {*self.output_features, *(passthrough_features or ())}
+        if copy_pretokenized:
+            wanted |= {f"{name}_pretokenized" for name in self.output_features}
+        unwanted = [name for name in FEATURES if name not in wanted]
+        return dataset.map(lambda example: _without(example, unwanted))
+
+
+def _without(example, names):
+    return {name: value for name, value in example.items() if name not in names}
+
+
+@gin.configurable
+def register(
+    name: str,
+    datasets: Sequence[str] | None = None,
+    shares: Mapping[str, float] = rates.FLAN2022_SHARES,
+    caps: Mapping[str, int] = rates.CAPS,
+    setting_weights: Mapping[str, float] | None = None,
+    inversion_weights: Mapping[str, float] = rates.INVERSION_WEIGHTS,
+) -> str:
+    """Registers a mixture with seqio, once, and returns its name.
+
+    Args:
+      name: the mixture's name.
+      datasets: names of datasets, or of families of them; None: all.
+      shares: collection -> share of the mixture.
+      caps: collection -> examples per task that count at most.
+      setting_weights: setting -> weight, e.g. {"fs_opt": 0} for no few-shot prompts with options.
+      inversion_weights: collection -> weight of inverted tasks; 0 leaves them out.
+
+    Raises:
+      MixtureError: an unknown dataset, nothing left to mix, or another mixture of that name.
+    """
+    balance = rates.Balance(shares, caps, setting_weights or {}, inversion_weights)
+    return _register(name, _chosen(name, datasets), balance)
+
+
+def register_published() -> None:
+    """Registers the mixtures that the papers name, over the datasets that have a card here."""
+    released = rates.Balance(rates.FLAN2022_SHARES, rates.CAPS, {}, rates.INVERSION_WEIGHTS)
+    _register("flan2022", list(catalog.load().values()), released)
+
+
+def _register(name: str, datasets: Sequence[Dataset], balance: rates.Balance) -> str:
+    flat = rates.flat_rates(datasets, balance)
+    if name in seqio.MixtureRegistry.names():
+        if dict(seqio.MixtureRegistry.get(name).rate_per_task_name) != flat:
+            raise MixtureError(
+                "another mixture of this name is registered already",
+                where=f"mixture {name}",
+                remedy="Give mixtures.register.name a name of its own.",
+            )
+        return name
+    seqio.MixtureRegistry.add(name, list(flat.items()), mixture_cls=PromptMixture)
+    return name
+
+
+def _chosen(mixture: str, names: Sequence[str] | None) -> list[Dataset]:
+    known = catalog.load()
+    if names is None:
+        return list(known.values())
+    by_name: dict[str, list[Dataset]] = {}
+    for dataset in known.values():
+        for key in {dataset.name, dataset.family}:
+            by_name.setdefault(key, []).append(dataset)
+    for name in names:
+        if name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=3)
+            raise MixtureError(
+                f"unknown dataset {name!r}",
+                where=f"mixture {mixture}",
+                remedy=f"Did you mean {' or '.join(near)}?"
+                if near
+                else "See flan_tasks/datasets/.",
+            )
+    return list({dataset.name: dataset for name in names for dataset in by_name[name]}.values())

@@ -1,0 +1,232 @@
+"""Reads raw rows from a file in the format in which datasets are published.
+
+Formats by suffix, each also gzipped: .json (a list, one object per line, or nested), .jsonl, .tsv,
+.csv, .parquet, .tfrecord. Paths may be remote (gs://bucket/…); such a file is copied first.
+"""
+
+import contextlib
+import csv
+import gzip
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from flan_tasks.errors import SourceError
+
+Row = dict[str, Any]
+
+_REMEDY = "Get the file anew; a card's [source] says how its files are laid out."
+
+
+def stat(path: str) -> tuple[int, int] | None:
+    """Size in bytes and time of change of a file, local or remote; None if there is none."""
+    if "://" not in path:
+        return _stat_local(path)
+    import tensorflow as tf
+
+    if not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+        return None
+    found = tf.io.gfile.stat(path)
+    return found.length, found.mtime_nsec
+
+
+def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[Row]:
+    """The rows of a file, in order.
+
+    Args:
+      path: a local or remote file.
+      columns: names of the columns of a .tsv or .csv without a header.
+      rows: path of the list of rows inside a nested JSON file, e.g. "data.paragraphs.qas": the
+        other keys of every level are merged into the row; of equal keys the inner one counts.
+
+    Raises:
+      SourceError: the file is damaged or not laid out like that; names file and line.
+    """
+    suffix = pathlib.PurePath(path.removesuffix(".gz")).suffix
+    readers: Mapping[str, Callable[[str], Iterator[Row]]] = {
+        ".json": lambda local: _read_json(local, rows),
+        ".jsonl": _read_json_lines,
+        ".jsonlines": _read_json_lines,
+        ".tsv": lambda local: _read_table(local, columns, _tsv_cells),
+        ".csv": lambda local: _read_table(local, columns, _csv_cells),
+        ".parquet": _read_parquet,
+        ".tfrecord": _read_tfrecord,
+    }
+    if suffix not in readers:
+        known = ", ".join(readers)
+        raise SourceError(
+            f"cannot read files of kind {suffix!r}", where=path, remedy=f"Known kinds: {known}."
+        )
+    try:
+        with _local_copy(path) as local:
+            yield from readers[suffix](local)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SourceError(f"damaged gzip file: {error}", where=path, remedy=_REMEDY) from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"not UTF-8: {error}", where=path, remedy=_REMEDY) from error
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error}", where=path, remedy=_REMEDY) from error
+    except _Fault as fault:
+        raise SourceError(str(fault), where=f"{path}{fault.place}", remedy=_REMEDY) from fault
+
+
+class _Fault(Exception):
+    """What is wrong with a file, and at which place in it."""
+
+    def __init__(self, what: str, line: int = 0):
+        super().__init__(what)
+        self.place = f" line {line}" if line else ""
+
+
+def _stat_local(path: str) -> tuple[int, int] | None:
+    if not os.path.isfile(path):
+        return None
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _local_copy(path: str) -> Iterator[str]:
+    """The path itself, or that of a copy that lives as long as the context."""
+    if "://" not in path:
+        yield path
+        return
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory(prefix="flan-") as folder:
+        copy = os.path.join(folder, path.rpartition("/")[2])
+        tf.io.gfile.copy(path, copy)
+        yield copy
+
+
+def _open_text(path: str):
+    """A text file with its lines as they are: a lone carriage return ends none."""
+    open_file = gzip.open if path.endswith(".gz") else open
+    return open_file(path, "rt", encoding="utf-8-sig", newline="\n")
+
+
+def _read_json_lines(path: str) -> Iterator[Row]:
+    with _open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield _json_object(line, number)
+
+
+def _json_object(text: str, line: int) -> Row:
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _Fault(f"not JSON: {error}", line) from error
+    if not isinstance(row, dict):
+        raise _Fault(f"not a JSON object: {text[:60]!r}", line)
+    return row
+
+
+def _read_json(path: str, rows: str) -> Iterator[Row]:
+    with _open_text(path) as file:
+        text = file.read()
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        # Many datasets are published as one object per line under the name .json.
+        if rows or not _is_json(text.lstrip().partition("\n")[0]):
+            raise _Fault(f"not JSON: {error.msg}", error.lineno) from error
+        yield from _read_json_lines(path)
+        return
+    yield from _descend(tree, [key for key in rows.split(".") if key], {})
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def _descend(node: Any, keys: list[str], above: Mapping[str, Any]) -> Iterator[Row]:
+    """The rows under `node`, each with what stands beside the path that leads to it."""
+    if isinstance(node, list):
+        for child in node:
+            yield from _descend(child, keys, above)
+    elif not isinstance(node, dict):
+        raise _Fault(f"a row is {str(node)[:60]!r}, not an object")
+    elif not keys:
+        yield {**above, **node}
+    elif keys[0] not in node:
+        raise _Fault(f"there is no {keys[0]!r} among {', '.join(node)}")
+    else:
+        beside = {key: value for key, value in node.items() if key != keys[0]}
+        yield from _descend(node[keys[0]], keys[1:], {**above, **beside})
+
+
+def _tsv_cells(file) -> Iterator[list[str]]:
+    # Published TSV files neither quote nor escape: a quotation mark is just a character.
+    return (line.rstrip("\r\n").split("\t") for line in file)
+
+
+def _csv_cells(file) -> Iterator[list[str]]:
+    csv.field_size_limit(
+        sys.maxsize
+    )  # the default, 128 KiB a cell, is less than long articles take
+    reader = csv.reader(file, strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise _Fault(f"not CSV: {error}", reader.line_num) from error
+
+
+def _read_table(path: str, columns: Sequence[str], cells_of) -> Iterator[Row]:
+    with _open_text(path) as file:
+        lines = enumerate(cells_of(file), start=1)
+        header = list(columns) or next(lines, (0, []))[1]
+        for number, cells in lines:
+            if not any(cells):
+                continue
+            if len(cells) != len(header):
+                raise _Fault(f"{len(cells)} cells for the columns {', '.join(header)}", number)
+            yield dict(zip(header, cells, strict=True))
+
+
+def _read_parquet(path: str) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with contextlib.ExitStack() as stack:
+        if path.endswith(".gz"):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="flan-"))
+            unzipped = os.path.join(folder, "rows.parquet")
+            with gzip.open(path) as source, open(unzipped, "wb") as target:
+                shutil.copyfileobj(source, target)
+            path = unzipped
+        try:
+            file = stack.enter_context(pq.ParquetFile(path))
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _Fault(f"not Parquet, or damaged: {error}") from error
+
+
+def _read_tfrecord(path: str) -> Iterator[Row]:
+    """Rows of serialized tf.train.Example: a feature of one value is that value, else a list."""
+    import tensorflow as tf
+
+    compression = "GZIP" if path.endswith(".gz") else ""
+    try:
+        for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
+            features = tf.train.Example.FromString(record).features.feature
+            yield {name: _feature_value(feature) for name, feature in features.items()}
+    except tf.errors.DataLossError as error:
+        raise _Fault(f"not TFRecord, or damaged: {error.message}") from error
+
+
+def _feature_value(feature: Any) -> Any:
+    values = list(getattr(feature, feature.WhichOneof("kind") or "bytes_list").value)
+    values = [value.decode("utf-8") if isinstance(value, bytes) else value for value in values]
+    return values[0] if len(values) == 1 else values

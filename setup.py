@@ -1,0 +1,74 @@
+"""The distribution `flan-tasks`: tasks, mixtures, gin files. The engine is another one."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+# Ranges that the tests have run on; upper bounds keep a fresh install working years from now.
+REQUIREMENTS = [
+    "absl-py>=2.1,<3",
+    "gin-config>=0.5,<0.6",
+    "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it and does not ask for it
+    "numpy>=2.0,<3",
+    "pyarrow>=18,<27",
+    "rouge-score>=0.1.2,<0.2",
+    "sentencepiece>=0.2,<0.3",
+    "seqio>=0.0.20,<0.0.21",
+    "tensorflow>=2.19,<2.22",
+    "tensorflow-datasets>=4.9.8,<4.10",
+    "tensorflow-text>=2.19,<2.22",
+    "tqdm>=4.66,<5",
+]
+EXTRAS = {
+    "tpu": ["jax[tpu]>=0.10,<0.11"],
+    "gpu": ["jax[cuda13]>=0.10,<0.11"],
+    "beam": ["apache-beam>=2.70,<2.78", "google-crc32c>=1.5,<2"],
+    "hub": ["huggingface_hub>=1.0,<3"],
+    "dev": [
+        "huggingface_hub>=1.0,<3",
+        "mypy>=1.11,<3",
+        "pytest>=8,<10",
+        "ruff>=0.17,<0.18",
+    ],
+}
+
+
+def config_packages() -> dict[str, str]:
+    """The folders of gin files as packages below `flan_configs`, their place once installed."""
+    folders = [
+        path.relative_to(ROOT)
+        for top in ("gin", "t5x_configs")
+        for path in sorted([ROOT / top, *(ROOT / top).rglob("*")])
+        if path.is_dir()
+    ]
+    return {"flan_configs." + ".".join(folder.parts): str(folder) for folder in folders}
+
+
+setuptools.setup(
+    name="flan-tasks",
+    version="0.1.0",
+    description="The Flan Collection as seqio tasks, with everything to train on it",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[
+        *setuptools.find_packages(include=["flan_tasks", "flan_tasks.*"]),
+        *config_packages(),
+    ],
+    package_dir=config_packages(),
+    package_data={
+        "": ["*.gin"],
+        "flan_tasks": [
+            "datasets/*.toml",
+            "templates/*.toml",
+            "tables/*.tsv",
+            "samples/**/*.jsonl",
+            "vocabularies/*",
+        ],
+    },
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    entry_points={"t5x.gin_search_paths": ["flan = flan_tasks.configs:search_paths"]},
+)

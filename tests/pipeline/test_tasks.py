@@ -1,0 +1,212 @@
+"""Every task through seqio: what comes out is seeded, complete, sharded exactly, and fits."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import seqio
+
+from flan_tasks import catalog, tasks
+from flan_tasks.errors import FlanError
+from flan_tasks.vocabulary import VOCABULARY
+
+TASKS = sorted(
+    f"{dataset.name}_{variant.name}"
+    for dataset in catalog.load().values()
+    for variant in dataset.variants
+)
+LENGTHS = {"inputs": 1024, "targets": 512}
+
+
+def examples(name, **arguments):
+    arguments = {"sequence_length": LENGTHS, "split": "train", "shuffle": False} | arguments
+    task = seqio.get_mixture_or_task(name)
+    return list(task.get_dataset(**arguments).as_numpy_iterator())
+
+
+def rows(found):
+    return [int(example["row"]) for example in found]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_gives_every_row_with_its_provenance(name):
+    found = examples(name, sequence_length=None)
+    assert rows(found) == list(range(12))
+    task = seqio.get_mixture_or_task(name)
+    for example in found:
+        inputs, targets = (example[f"{f}_pretokenized"].decode() for f in ("inputs", "targets"))
+        assert inputs.strip() == inputs
+        assert targets
+        assert "{" not in inputs.replace("{{", "")
+        assert "[[" not in inputs
+        for feature, text in (("inputs", inputs), ("targets", targets)):
+            ids = example[feature]
+            assert ids[-1] == VOCABULARY.eos_id
+            assert ids[:-1].tolist() == VOCABULARY.encode(text)
+        assert example["collection"].decode() == task.pipeline.dataset.collection
+        assert f"{example['dataset'].decode()}_{example['variant'].decode()}" == name
+        assert example["split"] == b"train"
+        assert example["template"].decode().startswith(task.pipeline.dataset.family)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if "_fs_" in name])
+def test_exemplars_are_other_rows_and_stand_in_the_prompt(name):
+    zero_shot = {int(e["row"]): e for e in examples(name.replace("_fs_", "_zs_"))}
+    for example in examples(name, sequence_length=None):
+        exemplars = example["exemplars"].tolist()
+        assert exemplars
+        assert example["row"] not in exemplars
+        assert len(set(exemplars)) == len(exemplars)
+    assert all(len(e["exemplars"]) == 0 for e in zero_shot.values())
+
+
+def test_without_options_nothing_is_listed():
+    for setting in ("zs_noopt", "fs_noopt"):
+        for example in examples(f"bool_q_{setting}"):
+            assert example["option_style"] == b""
+            assert example["references"][0] in (b"no", b"yes")
+            assert b"OPTIONS" not in example["inputs_pretokenized"].upper()
+
+
+def test_with_options_the_answer_stands_in_the_list():
+    for example in examples("bool_q_zs_opt"):
+        assert example["option_style"]
+        assert example["targets_pretokenized"] in example["inputs_pretokenized"]
+
+
+def test_all_references_are_kept_for_the_metric():
+    several = [e for e in examples("squad_v1_zs_opt") if len(e["references"]) > 1]
+    assert several
+    for example in several:
+        assert example["targets_pretokenized"] in example["references"].tolist()
+
+
+def test_same_seed_same_bytes_and_another_seed_other_prompts():
+    first, again, other = (
+        [e["inputs_pretokenized"] for e in examples("bool_q_fs_opt", seed=seed)]
+        for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_another_process_gives_the_same_bytes(tmp_path):
+    program = f"""
+import gin, seqio, flan_tasks
+gin.bind_parameter("flan_tasks.sources.settings.use", ("samples",))
+gin.bind_parameter("flan_tasks.sources.settings.store_dir", {str(tmp_path)!r})
+task = seqio.get_mixture_or_task("cot_gsm8k_fs_opt")
+for example in task.get_dataset(None, seed=5, shuffle=True).as_numpy_iterator():
+    print(example["row"], example["inputs"].tolist(), example["targets"].tolist())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    here = examples("cot_gsm8k_fs_opt", sequence_length=None, seed=5, shuffle=True)
+    assert run.stdout.splitlines() == [
+        f"{e['row']} {e['inputs'].tolist()} {e['targets'].tolist()}" for e in here
+    ]
+
+
+def test_prompts_are_drawn_anew_in_each_epoch():
+    found = examples("bool_q_zs_opt", num_epochs=2)
+    assert rows(found) == 2 * list(range(12))
+    prompts = [example["inputs_pretokenized"] for example in found]
+    assert prompts[:12] != prompts[12:]
+
+
+def test_shuffling_keeps_every_row_once_an_epoch():
+    found = rows(examples("bool_q_zs_opt", shuffle=True, num_epochs=2))
+    assert sorted(found[:12]) == sorted(found[12:]) == list(range(12))
+    assert found[:12] != found[12:]
+
+
+@pytest.mark.parametrize("num_shards", [1, 2, 3, 8])
+def test_shards_taken_in_turn_are_the_whole(num_shards):
+    whole = examples("squad_v1_fs_opt", shuffle=True, seed=1)
+    merged = [None] * len(whole)
+    for index in range(num_shards):
+        shard = seqio.ShardInfo(index, num_shards)
+        merged[index::num_shards] = examples(
+            "squad_v1_fs_opt", shuffle=True, seed=1, shard_info=shard
+        )
+    for a, b in zip(whole, merged, strict=True):
+        assert a["inputs"].tolist() == b["inputs"].tolist()
+
+
+def test_a_long_few_shot_prompt_loses_whole_exemplars_and_no_word_of_the_query():
+    free = examples("bool_q_fs_opt", sequence_length=None)
+    tight = examples("bool_q_fs_opt", sequence_length={"inputs": 300, "targets": 64})
+    by_row = {int(example["row"]): example for example in free}
+    assert any(len(e["exemplars"]) < len(by_row[int(e["row"])]["exemplars"]) for e in tight)
+    for example in tight:
+        full = by_row[int(example["row"])]
+        kept = example["exemplars"].tolist()
+        assert len(example["inputs"]) <= 300
+        assert kept == full["exemplars"].tolist()[: len(kept)]
+        tail = example["inputs_pretokenized"].decode()[-40:]
+        assert full["inputs_pretokenized"].decode().endswith(tail)
+
+
+def test_examples_that_cannot_fit_are_dropped_and_never_cut():
+    all_rows = examples("cnn_dailymail_zs_opt", sequence_length=None)
+    fitting = {int(e["row"]) for e in all_rows if len(e["inputs"]) <= 250}
+    found = examples("cnn_dailymail_zs_opt", sequence_length={"inputs": 250, "targets": 512})
+    assert set(rows(found)) == fitting
+    assert 0 < len(found) < len(all_rows)
+
+
+def test_a_task_of_which_nothing_fits_says_so_instead_of_looping():
+    task = seqio.get_mixture_or_task("cnn_dailymail_zs_opt")
+    endless = task.get_dataset({"inputs": 5, "targets": 5}, split="train", num_epochs=None)
+    with pytest.raises(Exception, match="is longer than inputs 5 / targets 5 tokens"):
+        next(iter(endless.as_numpy_iterator()))
+
+
+def test_a_missing_dataset_is_an_error_that_says_where_it_looked(monkeypatch):
+    import gin
+
+    monkeypatch.delenv("FLAN_DATA_DIR", raising=False)
+    with gin.config_scope("nowhere"):
+        gin.bind_parameter("nowhere/flan_tasks.sources.settings.use", ("files",))
+        with pytest.raises(FlanError, match=r"bool_q[\s\S]*FLAN_DATA_DIR"):
+            examples("bool_q_zs_opt")
+
+
+def test_features_are_the_documented_ones():
+    assert set(examples("bool_q_zs_opt")[0]) == set(tasks.FEATURES)
+
+
+def test_metrics_of_perfect_answers_are_perfect():
+    for name in TASKS:
+        task = seqio.get_mixture_or_task(name)
+        held_out = next(split for split in task.splits if split != "train")
+        found = examples(name, split=held_out, sequence_length=None)
+        targets = [
+            task.postprocess_fn(e["targets_pretokenized"].decode(), example=e, is_target=True)
+            for e in found
+        ]
+        perfect = [
+            task.postprocess_fn(e["targets_pretokenized"].decode(), example=e, is_target=False)
+            for e in found
+        ]
+        assert len(found) == 4
+        for metric in task.metric_fns:
+            for value in metric(targets, perfect).values():
+                assert value == pytest.approx(100), name
+            assert max(metric(targets, ["???"] * 4).values()) < 50
+
+
+def test_seqio_trims_nothing():
+    for example in examples("squad_v1_zs_opt"):
+        decoded = VOCABULARY.decode(example["inputs"].tolist())
+        assert decoded.split() == example["inputs_pretokenized"].decode().split()
+
+
+def test_draws_of_one_example_hang_apart():
+    found = examples("bool_q_zs_opt", num_epochs=40)
+    templates = np.array([int(e["template"].decode().split("/")[-1]) for e in found])
+    assert len(set(templates)) >= 10
+    styles = [e["option_style"] for e in found]
+    assert len(set(styles)) > 300
