@@ -1,0 +1,36 @@
+"""The distribution `t5x`: Flan's engine, in the place of Google's of the same name."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="t5x",
+    version="0.1.0+flan",
+    description="A small engine with T5X's launch interface, from PyPI parts only.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["t5x", "t5x.*"]),
+    package_data={"t5x": ["configs/runs/*.gin"], "t5x.examples.t5": ["t5_1_1/*.gin"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py>=2.1,<3",
+        "clu>=0.0.12,<0.1",
+        "etils[epath]>=1.9,<2",
+        "flax>=0.12,<0.13",
+        "gin-config>=0.5,<0.6",
+        "jax>=0.10,<0.11",
+        "numpy>=2,<3",
+        "optax>=0.2.6,<0.3",
+        "orbax-checkpoint>=0.12,<0.13",
+        "seqio>=0.0.20,<0.1",
+        "tensorboard>=2.21,<2.22",  # clu and seqio write with it and don't depend on it
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets>=4.9.10,<5",
+        "tensorflow-text>=2.21,<2.22",
+    ],
+    extras_require={"gpu": ["jax[cuda13]>=0.10,<0.11"], "tpu": ["jax[tpu]>=0.10,<0.11"]},
+)

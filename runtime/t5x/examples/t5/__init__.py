@@ -1,0 +1,1 @@
+"""T5 1.1: an encoder-decoder Transformer with relative positions."""

@@ -1,0 +1,399 @@
+"""T5 1.1: an encoder-decoder Transformer (https://arxiv.org/abs/2002.05202 for its gated MLP)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from t5x.errors import T5XError
+from t5x.examples.t5 import layers
+
+
+@flax.struct.dataclass
+class T5Config:
+    """Sizes and numeric choices of a T5 model.
+
+    Attributes:
+        vocab_size: Rows of the embedding, at least the vocabulary's size; a multiple of 128 is
+            fast.
+        dtype: Dtype of activations; parameters and logits are always float32.
+        emb_dim: Features of a token.
+        num_heads: Attention heads.
+        num_encoder_layers: Layers of the encoder.
+        num_decoder_layers: Layers of the decoder.
+        head_dim: Features of an attention head.
+        mlp_dim: Hidden features of the feed-forward blocks.
+        mlp_activations: Names of activation functions, whose outputs are multiplied:
+            ("gelu", "linear") in T5 1.1.
+        dropout_rate: Rate of every dropout.
+        logits_via_embedding: Whether the embedding is the output projection too (T5 1.0).
+        float32_attention_logits: Whether queries and keys are multiplied in float32.
+
+    Raises:
+        T5XError: A size is not positive, or an activation, dtype or rate makes no sense.
+    """
+
+    vocab_size: int
+    dtype: Any = jnp.float32
+    emb_dim: int = 512
+    num_heads: int = 8
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
+    head_dim: int = 64
+    mlp_dim: int = 2048
+    mlp_activations: Sequence[str] = ("relu",)
+    dropout_rate: float = 0.1
+    logits_via_embedding: bool = False
+    float32_attention_logits: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses what could only fail later, and less clearly."""
+        for name in ("vocab_size", "emb_dim", "num_heads", "head_dim", "mlp_dim"):
+            if getattr(self, name) < 1:
+                _refuse(name, getattr(self, name), "Use a positive number.")
+        for name in ("num_encoder_layers", "num_decoder_layers"):
+            if getattr(self, name) < 0:
+                _refuse(name, getattr(self, name), "Use 0 or a positive number.")
+        if not 0 <= self.dropout_rate < 1:
+            _refuse("dropout_rate", self.dropout_rate, "Use a number from 0 to below 1.")
+        known = ", ".join(layers.ACTIVATIONS)
+        if not self.mlp_activations or not set(self.mlp_activations) <= set(layers.ACTIVATIONS):
+            _refuse("mlp_activations", self.mlp_activations, f"Use one or more of {known}.")
+        try:
+            is_float = jnp.issubdtype(jnp.dtype(self.dtype), jnp.floating)
+        except TypeError:
+            is_float = False
+        if not is_float:
+            _refuse("dtype", self.dtype, "Use 'float32' or 'bfloat16'.")
+
+
+def _refuse(name: str, value: Any, remedy: str) -> None:
+    raise T5XError(f"{name} is {value!r}", where="network.T5Config", remedy=remedy)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward block, each normalized before and added to its input."""
+
+    config: T5Config
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, bias: jax.Array, *, deterministic: bool
+    ) -> jax.Array:
+        """Maps `[batch, length, embed]` to the same shape."""
+        drop = layers.dropout(self.config.dropout_rate)
+        y = _norm(self.config, "pre_attention_layer_norm")(x)
+        y = _attention(self.config, "attention")(y, y, mask, bias, deterministic=deterministic)
+        x = x + drop(y, deterministic=deterministic)
+        y = _norm(self.config, "pre_mlp_layer_norm")(x)
+        y = _mlp(self.config)(y, deterministic=deterministic)
+        x = x + drop(y, deterministic=deterministic)
+        return nn.with_logical_constraint(x, ("batch", "length", "embed"))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the encoder's output, and a feed-forward block."""
+
+    config: T5Config
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        encoded: jax.Array,
+        self_mask: jax.Array,
+        cross_mask: jax.Array,
+        bias: jax.Array,
+        *,
+        deterministic: bool,
+        slot: layers.CacheSlot | None,
+    ) -> jax.Array:
+        """Maps `[batch, length, embed]` to the same shape; for the rest see `Attention`."""
+        drop = layers.dropout(self.config.dropout_rate)
+        y = _norm(self.config, "pre_self_attention_layer_norm")(x)
+        y = _attention(self.config, "self_attention")(
+            y, y, self_mask, bias, deterministic=deterministic, slot=slot
+        )
+        x = x + drop(y, deterministic=deterministic)
+        y = _norm(self.config, "pre_cross_attention_layer_norm")(x)
+        y = _attention(self.config, "encoder_decoder_attention")(
+            y,
+            encoded,
+            cross_mask,
+            deterministic=deterministic,
+            keep_memory=slot is not None,
+        )
+        x = x + drop(y, deterministic=deterministic)
+        y = _norm(self.config, "pre_mlp_layer_norm")(x)
+        y = _mlp(self.config)(y, deterministic=deterministic)
+        x = x + drop(y, deterministic=deterministic)
+        return nn.with_logical_constraint(x, ("batch", "length", "embed"))
+
+
+class Encoder(nn.Module):
+    """The stack of encoder layers, from embedded tokens to normalized features."""
+
+    config: T5Config
+
+    def setup(self) -> None:
+        """Declares the layers; their names are those of T5X's checkpoints."""
+        cfg = self.config
+        self.relpos_bias = layers.RelativePositionBias(
+            cfg.num_heads, bidirectional=True, dtype=cfg.dtype
+        )
+        self.layers = [EncoderLayer(cfg) for _ in range(cfg.num_encoder_layers)]
+        self.encoder_norm = layers.RMSNorm(cfg.dtype)
+        self.drop = layers.dropout(cfg.dropout_rate)
+
+    def __call__(self, x: jax.Array, mask: jax.Array, *, deterministic: bool) -> jax.Array:
+        """Maps `[batch, length, embed]` to the same shape; for the mask see `Attention`."""
+        positions = np.arange(x.shape[1])
+        bias = self.relpos_bias(positions, positions)
+        x = self.drop(x, deterministic=deterministic)
+        for layer in self.layers:
+            x = layer(x, mask, bias, deterministic=deterministic)
+        return self.drop(self.encoder_norm(x), deterministic=deterministic)
+
+
+class Decoder(nn.Module):
+    """The stack of decoder layers, from embedded tokens to normalized features."""
+
+    config: T5Config
+
+    def setup(self) -> None:
+        """Declares the layers; their names are those of T5X's checkpoints."""
+        cfg = self.config
+        self.position = CachePosition()
+        self.relpos_bias = layers.RelativePositionBias(
+            cfg.num_heads, bidirectional=False, dtype=cfg.dtype
+        )
+        self.layers = [DecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
+        self.decoder_norm = layers.RMSNorm(cfg.dtype)
+        self.drop = layers.dropout(cfg.dropout_rate)
+        if not cfg.logits_via_embedding:
+            self.logits_dense = layers.Projection((cfg.vocab_size,), ("embed", "vocab"))
+
+    def __call__(
+        self,
+        x: jax.Array,
+        encoded: jax.Array,
+        self_mask: jax.Array | None,
+        cross_mask: jax.Array,
+        *,
+        deterministic: bool,
+        cache_length: int | None = None,
+    ) -> jax.Array:
+        """Maps `[batch, length, embed]` to the same shape.
+
+        Args:
+            x: Embedded decoder inputs `[batch, length, embed]`; with a cache, the next ones only.
+            encoded: The encoder's output `[batch, encoder length, embed]`.
+            self_mask: As `layers.attention_mask` makes it; causality is added here.
+            cross_mask: Likewise, for attention to `encoded`.
+            deterministic: True switches dropout off.
+            cache_length: Positions of the key/value cache; None decodes all of `x` at once.
+        """
+        slot = None
+        query_positions = key_positions = np.arange(x.shape[1])
+        if cache_length is not None:
+            slot = layers.CacheSlot(self.position(x.shape[1]), cache_length)
+            query_positions = query_positions + slot.index
+            key_positions = np.arange(cache_length)
+        mask = jnp.asarray(query_positions[:, None] >= key_positions)[None, None]
+        mask = mask if self_mask is None else mask & self_mask
+        bias = self.relpos_bias(query_positions, key_positions)
+        x = self.drop(x, deterministic=deterministic)
+        for layer in self.layers:
+            x = layer(
+                x,
+                encoded,
+                mask,
+                cross_mask,
+                bias,
+                deterministic=deterministic,
+                slot=slot,
+            )
+        return self.drop(self.decoder_norm(x), deterministic=deterministic)
+
+
+class CachePosition(nn.Module):
+    """Counts the tokens that a decoder's cache has taken in."""
+
+    @nn.compact
+    def __call__(self, num_new: int) -> jax.Array:
+        """Returns the position of the first of `num_new` tokens; the first call counts none."""
+        is_new_cache = not self.has_variable("cache", "index")
+        index = self.variable("cache", "index", jnp.zeros, (), jnp.int32)
+        position = index.value
+        if not is_new_cache:
+            index.value = position + num_new
+        return position
+
+
+class Transformer(nn.Module):
+    """The encoder-decoder. Token 0 is padding, and starts the decoder's input.
+
+    Packed examples (rows that hold several, told apart by segment ids) never attend to each
+    other. Positions are accepted with them and not needed: relative positions within an example
+    are the same wherever it lies in its row.
+    """
+
+    config: T5Config
+
+    def setup(self) -> None:
+        """Declares the parts; their names are those of T5X's checkpoints."""
+        cfg = self.config
+        self.token_embedder = layers.Embedder(cfg.vocab_size, cfg.emb_dim, cfg.dtype)
+        self.encoder = Encoder(cfg)
+        self.decoder = Decoder(cfg)
+
+    def __call__(
+        self,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        decoder_target_tokens: jax.Array,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        encoder_positions: jax.Array | None = None,
+        decoder_positions: jax.Array | None = None,
+        *,
+        enable_dropout: bool = True,
+        decode: bool = False,
+    ) -> jax.Array:
+        """Returns logits `[batch, decoder length, vocab]` float32 for all positions at once.
+
+        All arguments are `[batch, length]` integers. See `encode` and `decode`.
+        """
+        encoded = self.encode(
+            encoder_input_tokens, encoder_segment_ids, enable_dropout=enable_dropout
+        )
+        return self.decode(
+            encoded,
+            encoder_input_tokens,
+            decoder_input_tokens,
+            decoder_target_tokens,
+            encoder_segment_ids,
+            decoder_segment_ids,
+            decoder_positions,
+            enable_dropout=enable_dropout,
+            decode=decode,
+            max_decode_length=decoder_input_tokens.shape[1] if decode else None,
+        )
+
+    def encode(
+        self,
+        encoder_input_tokens: jax.Array,
+        encoder_segment_ids: jax.Array | None = None,
+        *,
+        enable_dropout: bool = True,
+    ) -> jax.Array:
+        """Returns features `[batch, length, embed]` for tokens `[batch, length]`."""
+        mask = layers.attention_mask(encoder_input_tokens, encoder_segment_ids, encoder_segment_ids)
+        x = self.token_embedder(encoder_input_tokens)
+        return self.encoder(x, mask, deterministic=not enable_dropout)
+
+    def decode(
+        self,
+        encoded: jax.Array,
+        encoder_input_tokens: jax.Array,
+        decoder_input_tokens: jax.Array,
+        decoder_target_tokens: jax.Array,
+        encoder_segment_ids: jax.Array | None = None,
+        decoder_segment_ids: jax.Array | None = None,
+        decoder_positions: jax.Array | None = None,
+        *,
+        enable_dropout: bool = True,
+        decode: bool = False,
+        max_decode_length: int | None = None,
+    ) -> jax.Array:
+        """Returns logits `[batch, length, vocab]` float32 for given or successive tokens.
+
+        Args:
+            encoded: The output of `encode`.
+            encoder_input_tokens: The input of `encode`: what is padding there is not attended to.
+            decoder_input_tokens: `[batch, length]`; with `decode`, the next tokens (usually one).
+            decoder_target_tokens: `[batch, length]`; positions where it is 0 are not attended to,
+                unless `decode` is set.
+            encoder_segment_ids: Numbers of the packed examples; 0 is padding.
+            decoder_segment_ids: Likewise.
+            decoder_positions: Not needed.
+            enable_dropout: Whether dropout applies; it needs the random stream "dropout".
+            decode: Decodes step by step. The first call, with the collections "cache" and
+                "memory" mutable, creates them and consumes no tokens; each further call is given
+                both, and "cache" mutable, and appends its tokens to those before.
+            max_decode_length: Greatest number of tokens that `decode` will be given in all.
+
+        Raises:
+            T5XError: Segment ids are given for one side only, or to `decode`.
+        """
+        del decoder_positions
+        _check_segment_ids(encoder_segment_ids, decoder_segment_ids, decode)
+        self_mask = None
+        if not decode:
+            self_mask = layers.attention_mask(
+                decoder_target_tokens, decoder_segment_ids, decoder_segment_ids
+            )
+        cross_mask = layers.attention_mask(
+            encoder_input_tokens, decoder_segment_ids, encoder_segment_ids
+        )
+        x = self.decoder(
+            self.token_embedder(decoder_input_tokens),
+            encoded,
+            self_mask,
+            cross_mask,
+            deterministic=not enable_dropout,
+            cache_length=(max_decode_length or decoder_input_tokens.shape[1]) if decode else None,
+        )
+        return nn.with_logical_constraint(self._logits(x), ("batch", "length", "vocab"))
+
+    def _logits(self, x: jax.Array) -> jax.Array:
+        """Maps features `[batch, length, embed]` to logits `[batch, length, vocab]`."""
+        if self.config.logits_via_embedding:
+            return self.token_embedder.attend(x) / math.sqrt(self.config.emb_dim)
+        return self.decoder.logits_dense(x)
+
+
+def _attention(config: T5Config, name: str) -> layers.Attention:
+    return layers.Attention(
+        num_heads=config.num_heads,
+        head_dim=config.head_dim,
+        dropout_rate=config.dropout_rate,
+        dtype=config.dtype,
+        float32_logits=config.float32_attention_logits,
+        name=name,
+    )
+
+
+def _mlp(config: T5Config) -> layers.GatedMlp:
+    return layers.GatedMlp(
+        hidden_dim=config.mlp_dim,
+        activations=config.mlp_activations,
+        dropout_rate=config.dropout_rate,
+        dtype=config.dtype,
+        name="mlp",
+    )
+
+
+def _norm(config: T5Config, name: str) -> layers.RMSNorm:
+    return layers.RMSNorm(config.dtype, name=name)
+
+
+def _check_segment_ids(encoder: jax.Array | None, decoder: jax.Array | None, decode: bool) -> None:
+    if (encoder is None) != (decoder is None):
+        missing = "encoder" if encoder is None else "decoder"
+        raise T5XError(
+            f"{missing}_segment_ids are missing",
+            where="network.Transformer",
+            remedy="Give segment ids for both sides of a packed batch, or for neither.",
+        )
+    if decode and encoder is not None:
+        raise T5XError(
+            "packed examples cannot be decoded step by step",
+            where="network.Transformer.decode",
+            remedy="Set DatasetConfig.pack = False for inference.",
+        )

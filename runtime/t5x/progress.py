@@ -1,0 +1,184 @@
+"""What a run tells: a progress line on the console, TensorBoard, and `metrics.jsonl`."""
+
+import datetime
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from clu import metric_writers
+from etils import epath
+
+_LIVE_SECONDS = 1.0
+
+
+def averages(sums: Mapping[str, Any]) -> dict[str, float]:
+    """Per-token metrics out of a model's sums over tokens (NaN where no token counts)."""
+    weight = float(sums["weight"])
+    per_token = {"loss": "loss", "cross_entropy": "cross_entropy", "z_loss": "z_loss"}
+    per_token["accuracy"] = "correct"
+    return {
+        name: float(sums[key]) / weight if weight else float("nan")
+        for name, key in per_token.items()
+    }
+
+
+class TrainMeter:
+    """Gathers the sums of training steps, without waiting for the device before `result`."""
+
+    def __init__(self) -> None:
+        self._sums: list[Mapping[str, jax.Array]] = []
+        self._since = time.monotonic()
+
+    def add(self, sums: Mapping[str, jax.Array]) -> None:
+        """Takes the sums of one step, which may still be computing."""
+        self._sums.append(sums)
+
+    def result(self) -> dict[str, float]:
+        """Metrics of the steps since the last call: per token, and per second of wall time."""
+        steps = jax.device_get(self._sums)
+        now = time.monotonic()
+        seconds = now - self._since
+        self._sums, self._since = [], now
+        totals = {name: float(np.sum([step[name] for step in steps])) for name in steps[0]}
+        return averages(totals) | {
+            "learning_rate": float(steps[-1]["learning_rate"]),
+            "gradient_norm": totals["gradient_norm"] / len(steps),
+            "tokens_per_second": totals["tokens"] / seconds,
+            "seconds_per_step": seconds / len(steps),
+        }
+
+    def restart_clock(self) -> None:
+        """Leaves what happened since the last step (an evaluation, say) out of the speed."""
+        if not self._sums:
+            self._since = time.monotonic()
+
+
+class MetricsLog:
+    """Writes metrics to TensorBoard and `metrics.jsonl` in a directory, from process 0 only.
+
+    Args:
+        directory: where to; made if missing.
+        resume_step: lines of later steps are dropped: a run that was killed wrote them, and the run
+            that resumes from its last checkpoint writes them again.
+    """
+
+    def __init__(self, directory: epath.PathLike, resume_step: int | None = None) -> None:
+        self._directory = epath.Path(directory)
+        self._active = jax.process_index() == 0
+        self._writers: dict[str, metric_writers.MetricWriter] = {}
+        self._path = self._directory / "metrics.jsonl"
+        self._evaluated: set[int] = set()
+        if self._active:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._drop_lines_after(resume_step)
+
+    def write(self, step: int, name: str, metrics: Mapping[str, float]) -> None:
+        """Adds a line `{"step": …, "name": …, metric: value, …}`; `name` is a TensorBoard run."""
+        if name != "train":
+            self._evaluated.add(step)
+        if not self._active:
+            return
+        values = {key: _plain(value) for key, value in metrics.items()}
+        with self._path.open("a") as file:
+            line = {"step": step, "name": name} | {k: _for_json(v) for k, v in values.items()}
+            file.write(json.dumps(line) + "\n")
+        writer = self._writer(name)
+        writer.write_scalars(step, {k: v for k, v in values.items() if isinstance(v, float)})
+        writer.flush()
+
+    def evaluated(self, step: int) -> bool:
+        """Whether an evaluation at this step is on record."""
+        return step in self._evaluated
+
+    def text_writer(self) -> metric_writers.MetricWriter | None:
+        """The TensorBoard writer of training, for texts; None in processes that don't write."""
+        return self._writer("train") if self._active else None
+
+    def close(self) -> None:
+        """Flushes and closes all writers."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, name: str) -> metric_writers.MetricWriter:
+        if name not in self._writers:
+            self._writers[name] = metric_writers.SummaryWriter(str(self._directory / name))
+        return self._writers[name]
+
+    def _drop_lines_after(self, step: int | None) -> None:
+        if not self._path.exists():
+            return
+        lines = self._path.read_text().splitlines()
+        kept = [line for line in lines if step is not None and json.loads(line)["step"] <= step]
+        for entry in map(json.loads, kept):
+            if entry["name"] != "train":
+                self._evaluated.add(entry["step"])
+        temporary = self._path.with_name("metrics.jsonl.tmp")
+        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.replace(self._path)
+
+
+class Console:
+    """Prints progress from process 0: a line per report, and on a terminal a live line between.
+
+    Args:
+        first_step: steps taken before this run.
+        last_step: the step to stop at.
+    """
+
+    def __init__(self, first_step: int, last_step: int) -> None:
+        self._first, self._last = first_step, last_step
+        self._active = jax.process_index() == 0
+        self._live = self._active and sys.stdout.isatty()
+        self._began = self._shown = time.monotonic()
+
+    def tick(self, step: int) -> None:
+        """Refreshes the live line, at most once a second."""
+        if self._live and time.monotonic() - self._shown > _LIVE_SECONDS:
+            self._shown = time.monotonic()
+            print(f"\r{self._position(step)}  ETA {self._eta(step)} ", end="", flush=True)
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Prints the metrics of `TrainMeter.result` in one line."""
+        self.print(
+            f"{self._position(step)}  loss {metrics['loss']:.4f}  "
+            f"accuracy {metrics['accuracy']:.4f}  {metrics['tokens_per_second']:,.0f} tokens/s  "
+            f"{metrics['seconds_per_step']:.3g} s/step  ETA {self._eta(step)}"
+        )
+
+    def print(self, text: str) -> None:
+        """Prints a line, over the live line if there is one."""
+        if self._active:
+            print(f"\r\033[K{text}" if self._live else text, flush=True)
+
+    def _position(self, step: int) -> str:
+        total = f"{self._last:,}"
+        return f"step {step:>{len(total)},}/{total}"
+
+    def _eta(self, step: int) -> str:
+        done = max(1, step - self._first)
+        seconds = (time.monotonic() - self._began) / done * (self._last - step)
+        return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def in_words(metrics: Mapping[str, Any]) -> str:
+    """The numbers among the metrics, as `loss 1.5  accuracy 0.25`."""
+    numbers = {name: _plain(value) for name, value in metrics.items()}
+    return "  ".join(f"{k} {v:.4g}" for k, v in numbers.items() if isinstance(v, float))
+
+
+def _plain(value: Any) -> float | str:
+    value = getattr(value, "value", value)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _for_json(value: float | str) -> float | str | None:
+    """JSON knows neither infinity nor NaN: null stands for them."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
