@@ -7,28 +7,28 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 # Ranges that the tests have run on; upper bounds keep a fresh install working years from now.
 REQUIREMENTS = [
-    "absl-py>=2.1,<3",
+    "absl-py>=2.5,<3",
     "gin-config>=0.5,<0.6",
-    "importlib_resources>=6,<8",  # tensorflow-datasets 4.9.10 imports it and does not ask for it
-    "numpy>=2.0,<3",
-    "pyarrow>=18,<27",
+    "importlib_resources>=6.5,<8",  # tensorflow-datasets 4.9.10 imports it and does not ask for it
+    "numpy>=2.4,<3",
+    "pyarrow>=25,<27",
     "rouge-score>=0.1.2,<0.2",
     "sentencepiece>=0.2,<0.3",
     "seqio>=0.0.20,<0.0.21",
-    "tensorflow>=2.19,<2.22",
-    "tensorflow-datasets>=4.9.8,<4.10",
-    "tensorflow-text>=2.19,<2.22",
-    "tqdm>=4.66,<5",
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.10,<4.10",
+    "tensorflow-text>=2.21,<2.22",
+    "tqdm>=4.70,<5",
 ]
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.10,<0.11"],
     "gpu": ["jax[cuda13]>=0.10,<0.11"],
-    "beam": ["apache-beam>=2.70,<2.78", "google-crc32c>=1.5,<2"],
-    "hub": ["huggingface_hub>=1.0,<3"],
+    "beam": ["apache-beam>=2.77,<2.78", "google-crc32c>=1.5,<2"],
+    "hub": ["huggingface_hub>=2.4,<3"],
     "dev": [
-        "huggingface_hub>=1.0,<3",
-        "mypy>=1.11,<3",
-        "pytest>=8,<10",
+        "huggingface_hub>=2.4,<3",
+        "mypy>=2.4,<3",
+        "pytest>=9,<10",
         "ruff>=0.17,<0.18",
     ],
 }

@@ -156,6 +156,7 @@ def prompt_dataset(
       shard_info: which shard; the shards' union, taken in turn, is the unsharded dataset.
       num_epochs: how often all rows come; None: without end. Only None goes with rates.
     """
+    VOCABULARY.load_model()  # a missing one is an error here, not in a thread of tf.data
     seed = DEFAULT_SEED if seed is None else int(seed)
     shard = shard_info or seqio.ShardInfo(index=0, num_shards=1)
     one_host = shard.num_shards == 1

@@ -1,6 +1,6 @@
 """Trains, evaluates and asks a tiny Flan on the embedded samples, and shows what came of it.
 
-python tools/demo.py [--out runs/demo] [--steps 200]
+python tools/demo.py [--out runs/demo] [--steps 300]
 """
 
 import argparse
@@ -13,7 +13,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GIN_FILES = {"train": "flan_tiny.gin", "eval": "flan_tiny_eval.gin", "infer": "flan_tiny_infer.gin"}
-SHOWN = 6
+SHOWN_PER_TASK = 2
+WIDTH = 100
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
         default=ROOT / "runs" / "demo",
         help="where everything is written; emptied first",
     )
-    parser.add_argument("--steps", type=int, default=200, help="training steps")
+    parser.add_argument("--steps", type=int, default=300, help="training steps")
     return parser.parse_args()
 
 
@@ -67,7 +68,7 @@ def show(out: pathlib.Path, seconds: float) -> None:
         for measure in ("loss", "accuracy"):
             print(f"{title + ', ' + measure:26}{first[measure]:10.3f}{last[measure]:10.3f}")
     print("(loss and accuracy are per target token, with the right beginning of the answer given)")
-    for file in sorted((out / "infer").glob("*.jsonl*")):
+    for file in sorted((out / "infer").glob("*.jsonl-00000-of-00001")):
         show_answers(file)
     print(f"\nDone in {seconds:.0f} s. Look at:")
     print(f"  tensorboard --logdir {out / 'model'}    loss and accuracy over the steps")
@@ -78,13 +79,18 @@ def show(out: pathlib.Path, seconds: float) -> None:
 
 def show_answers(file: pathlib.Path) -> None:
     """Prints some prompts of an inference file with the right answer and the model's."""
-    for line in file.read_text().splitlines()[:SHOWN]:
+    for line in file.read_text().splitlines()[:SHOWN_PER_TASK]:
         example = json.loads(line)
         inputs = example["inputs"]
-        prompt = " ".join(inputs["inputs_pretokenized"].split())
-        print(f"\n  prompt  {prompt if len(prompt) < 160 else prompt[:70] + ' … ' + prompt[-80:]}")
-        print(f"  wanted  {' '.join(inputs['targets_pretokenized'].split())}")
-        print(f"  model   {' '.join(str(example['prediction']).split())}")
+        print(f"\n  prompt  {in_one_line(inputs['inputs_pretokenized'])}")
+        print(f"  wanted  {in_one_line(inputs['targets_pretokenized'])}")
+        print(f"  model   {in_one_line(example['prediction'])}")
+
+
+def in_one_line(text: str) -> str:
+    """The text on one line, with its middle left out if it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= WIDTH else f"{text[: WIDTH // 2]} … {text[-WIDTH // 2 :]}"
 
 
 if __name__ == "__main__":

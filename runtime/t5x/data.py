@@ -324,6 +324,7 @@ class _Stream:
         self._room.release()
         if self._thread is not None:
             self._thread.join()
+        self._iterator = None
 
     def _start(self) -> None:
         if self._thread is None:
@@ -347,7 +348,8 @@ class _Stream:
         except StopIteration:
             return None
         except Exception as error:  # handed to the consumer, who waits for it
-            return error
+            # Its traceback would keep the pipeline alive, which `close` ends.
+            return error.with_traceback(None)
         return {name: tensor.numpy() for name, tensor in element.items()}
 
 

@@ -6,8 +6,10 @@ message on stderr, with exit code 1 (2 for wrong flags); everything else keeps i
 """
 
 import contextlib
+import gc
 import importlib.metadata
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -49,7 +51,15 @@ def run(function: Callable[..., Any]) -> None:
     """
     app.define_help_flags()
     logging.use_absl_handler()
-    sys.exit(main(function, sys.argv))
+    try:
+        code = main(function, sys.argv)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    # A data pipeline that calls Python must be gone before the interpreter is: its threads would
+    # wait forever for a lock that nobody gives back.
+    gc.collect()
+    sys.exit(code)
 
 
 def main(function: Callable[..., Any], argv: Sequence[str]) -> int:

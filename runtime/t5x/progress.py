@@ -126,15 +126,15 @@ class Console:
     """Prints progress from process 0: a line per report, and on a terminal a live line between.
 
     Args:
-        first_step: steps taken before this run.
         last_step: the step to stop at.
     """
 
-    def __init__(self, first_step: int, last_step: int) -> None:
-        self._first, self._last = first_step, last_step
+    def __init__(self, last_step: int) -> None:
+        self._last = last_step
         self._active = jax.process_index() == 0
         self._live = self._active and sys.stdout.isatty()
-        self._began = self._shown = time.monotonic()
+        self._shown = time.monotonic()
+        self._seconds_per_step: float | None = None
 
     def tick(self, step: int) -> None:
         """Refreshes the live line, at most once a second."""
@@ -144,6 +144,7 @@ class Console:
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Prints the metrics of `TrainMeter.result` in one line."""
+        self._seconds_per_step = metrics["seconds_per_step"]
         self.print(
             f"{self._position(step)}  loss {metrics['loss']:.4f}  "
             f"accuracy {metrics['accuracy']:.4f}  {metrics['tokens_per_second']:,.0f} tokens/s  "
@@ -160,9 +161,10 @@ class Console:
         return f"step {step:>{len(total)},}/{total}"
 
     def _eta(self, step: int) -> str:
-        done = max(1, step - self._first)
-        seconds = (time.monotonic() - self._began) / done * (self._last - step)
-        return str(datetime.timedelta(seconds=round(seconds)))
+        """Time left at the latest speed; without the evaluations to come."""
+        if self._seconds_per_step is None:
+            return "unknown"
+        return str(datetime.timedelta(seconds=round(self._seconds_per_step * (self._last - step))))
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:

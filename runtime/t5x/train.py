@@ -220,7 +220,7 @@ class _Loop:
         self, start: _Start, save: Callable[..., None], evaluate_before_training: bool
     ) -> TrainState:
         """From the start to the last step; gives the last state."""
-        self._console = progress.Console(start.step, self.last_step)
+        self._console = progress.Console(self.last_step)
         state = start.state
         if self._is_missing_evaluation(start, evaluate_before_training):
             self._evaluate(state, start.step)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from launching import RUNTIME, Launcher, train_bindings
+from launching import HERE, RUNTIME, Launcher, toy_flags, train_bindings
 
 CASES = {
     "unknown parameter": (
@@ -121,6 +121,21 @@ def test_a_bug_keeps_its_traceback(launch, tmp_path, monkeypatch):
     monkeypatch.setattr(train.data, "TrainingData", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         launch("t5x.train", **train_bindings(tmp_path))
+
+
+def test_a_bug_in_the_data_pipeline_ends_the_process(tmp_path):
+    bindings = train_bindings(tmp_path / "model", MIXTURE_OR_TASK_NAME="toy_failing")
+    outcome = subprocess.run(
+        [sys.executable, "-m", "t5x.train", *toy_flags("t5x.train", **bindings)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{RUNTIME}:{HERE}"},
+        timeout=120,
+    )
+    assert outcome.returncode == 1
+    assert "a bug in the pipeline" in outcome.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_gin_file_from_a_real_command_line(tmp_path):

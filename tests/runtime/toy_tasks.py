@@ -29,6 +29,17 @@ def _nothing(split: str, shuffle_files: bool = False, seed: int | None = None) -
     return _copying(split).take(0)
 
 
+def _failing(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
+    def fail(word: bytes) -> bytes:
+        raise RuntimeError("a bug in the pipeline")
+
+    def map_example(example: dict) -> dict:
+        word = tf.ensure_shape(tf.numpy_function(fail, [example["inputs"]], tf.string), [])
+        return {"inputs": word, "targets": word}
+
+    return _copying(split).map(map_example)
+
+
 _evaluations = 0
 
 
@@ -47,8 +58,13 @@ def mean_score(targets: list[str], scores: list[float]) -> dict[str, float]:
 
 @functools.cache
 def register() -> None:
-    """Registers the tasks `toy_copy`, `toy_copy_2`, `toy_empty` and the mixture `toy_both`."""
-    functions = {"toy_copy": _copying, "toy_copy_2": _copying, "toy_empty": _nothing}
+    """Registers the tasks below and the mixture `toy_both` of the first two."""
+    functions = {
+        "toy_copy": _copying,
+        "toy_copy_2": _copying,
+        "toy_empty": _nothing,
+        "toy_failing": _failing,
+    }
     for name, function in functions.items():
         seqio.TaskRegistry.add(
             name,
