@@ -180,9 +180,10 @@ def prompt_dataset(
             indices = found.epoch[at] * num_rows[task] + rows
             pipeline = pipelines[task]
             examples = pipeline.examples(split, rows, indices, seed=seed, lengths=lengths)
-            counter.add(task, len(examples), examples.count(None))
+            counter.add(int(task), examples)
             for place, example in zip(at, examples, strict=True):
-                rendered[place] = example and _features(pipeline, split, example)
+                if isinstance(example, Example):
+                    rendered[place] = _features(pipeline, split, example)
         return _to_columns([features for features in rendered if features])
 
     positions = tf.data.Dataset.range(shard.index, end, shard.num_shards)

@@ -4,8 +4,9 @@ Built forward: slots, template, exemplars, text, tokens. A batch of rows is read
 tokenized at once. Every draw is a function of the seed, the task's name and the example's index.
 """
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -19,6 +20,8 @@ from flan_tasks.vocabulary import VOCABULARY
 _TEMPLATE, _OPTIONS, _EXEMPLARS = range(3)
 # A stream whose first so many examples are all too long gives none: say so instead of looping.
 _HOPELESS = 4096
+_TOO_LONG = "too long, even without exemplars"
+_INCOMPLETE = "a field that every template asks for is empty"
 # Opened splits; the variants of a dataset share its rows.
 _opened: dict[tuple[str, str, str], store.PreparedSplit] = {}
 
@@ -70,6 +73,14 @@ class _Draft:
     exemplars: tuple[int, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Shots:
+    """The exemplars of a prompt: their rows, and the template filled with each."""
+
+    rows: tuple[int, ...]
+    texts: tuple[render.Filled, ...]
+
+
 class VariantPipeline:
     """Renders and tokenizes the examples of a task, which is a dataset in a variant."""
 
@@ -95,8 +106,8 @@ class VariantPipeline:
 
     def examples(
         self, split: str, rows: np.ndarray, indices: np.ndarray, *, seed: int, lengths: Lengths
-    ) -> list[Example | None]:
-        """The examples of some rows; None for one that is too long even without exemplars.
+    ) -> list[Example | str]:
+        """The examples of some rows; for one that has to be left out, the reason.
 
         Args:
           split: the rows' split.
@@ -106,63 +117,72 @@ class VariantPipeline:
           lengths: the model's lengths.
         """
         key = draws.hash64(seed, self._key, indices)
-        drafts = self._drafts(split, rows, key)
+        styles = self._draw_styles(key)
+        queries = self._answered(split, rows, styles)
+        starts = draws.below(len(self.templates), key, _TEMPLATE)
+        templates = [
+            render.choose_template(self.templates, query.slots, int(start))
+            for query, start in zip(queries, starts, strict=True)
+        ]
+        shots = self._exemplars(split, rows, key, styles, templates, queries)
+        drafts = [
+            self._draft(template, query, style, shot)
+            for template, query, style, shot in zip(templates, queries, styles, shots, strict=True)
+            if template is not None
+        ]
+        complete = np.array([template is not None for template in templates], bool)
+        made = self._tokenized(drafts, rows[complete], indices[complete], lengths)
+        return [_INCOMPLETE if template is None else next(made) for template in templates]
+
+    def _tokenized(
+        self, drafts: Sequence[_Draft], rows: np.ndarray, indices: np.ndarray, lengths: Lengths
+    ) -> Iterator[Example | str]:
         kept = self._fit(drafts, lengths)
         texts = [draft.prompt.text(n) for draft, n in zip(drafts, kept, strict=True)]
         inputs = VOCABULARY.encode_batch(texts)
         targets = VOCABULARY.encode_batch([draft.target for draft in drafts])
         eos = VOCABULARY.eos_id
-        examples = [
-            Example(
-                inputs=inputs[i] + [eos],
-                targets=targets[i] + [eos],
+        for i, draft in enumerate(drafts):
+            example = Example(
+                inputs=[*inputs[i], eos],
+                targets=[*targets[i], eos],
                 inputs_pretokenized=texts[i],
                 targets_pretokenized=draft.target,
                 references=draft.references,
                 row=int(rows[i]),
                 index=int(indices[i]),
-                template=f"{self.dataset.family}/{draft.template.id}",
+                template=self._template_name(draft.template),
                 option_style=draft.option_style,
                 exemplars=draft.exemplars[: kept[i]],
             )
-            for i, draft in enumerate(drafts)
-        ]
-        return [example if _fits(example, lengths) else None for example in examples]
+            yield example if _fits(example, lengths) else _TOO_LONG
 
-    def _drafts(self, split: str, rows: np.ndarray, key: np.ndarray) -> list[_Draft]:
-        styles = self._draw_styles(key)
-        queries = self._answered(split, rows, styles)
-        starts = draws.below(len(self.templates), key, _TEMPLATE)
-        templates = [
-            self._template(query.slots, int(start), split, int(row))
-            for query, start, row in zip(queries, starts, rows, strict=True)
-        ]
-        shots = self._exemplars(split, rows, key, styles, templates, queries)
-        drafts = []
-        for query, template, style, shot in zip(queries, templates, styles, shots, strict=True):
-            filled = render.fill(template, query.slots)
-            shot_rows, shot_texts = shot
-            if self.variant.few_shot:
-                prompt = fewshot.lay_out(template, filled, shot_texts)
-            else:
-                prompt = fewshot.FewShotPrompt(filled.preamble, (), filled.input)
-            references = (filled.target,) if self._target_stands_alone else query.references
-            drafts.append(
-                _Draft(
-                    prompt,
-                    filled.target,
-                    references,
-                    template,
-                    style.name if style else "",
-                    shot_rows,
-                )
-            )
-        return drafts
-
-    @property
-    def _target_stands_alone(self) -> bool:
+    def _draft(
+        self,
+        template: Template,
+        query: render.AnsweredRow,
+        style: options.OptionStyle | None,
+        shots: _Shots,
+    ) -> _Draft:
+        filled = render.fill(template, query.slots)
+        if self.variant.few_shot:
+            prompt = fewshot.lay_out(template, filled, shots.texts)
+        else:
+            prompt = fewshot.FewShotPrompt(filled.preamble, (), filled.input)
         # The row's references answer the row's question; an inverted prompt asks something else.
-        return self.variant.inverted or not self.dataset.answer.references
+        stands_alone = self.variant.inverted or not self.dataset.answer.references
+        return _Draft(
+            prompt=prompt,
+            target=filled.target,
+            references=(filled.target,) if stands_alone else query.references,
+            template=template,
+            option_style=style.name if style else "",
+            exemplars=shots.rows,
+        )
+
+    def _template_name(self, template: Template) -> str:
+        kind = "inverted/" if self.variant.inverted else ""
+        return f"{self.dataset.family}/{kind}{template.id}"
 
     def _draw_styles(self, key: np.ndarray) -> list[options.OptionStyle | None]:
         if not self._lists_options:
@@ -177,22 +197,9 @@ class VariantPipeline:
             for style, *values in zip(styles, *columns.values(), strict=True)
         ]
 
-    def _template(self, texts, start: int, split: str, row: int) -> Template:
-        template = render.choose_template(self.templates, texts, start)
-        if template is None:
-            empty = sorted(name for name, text in texts.items() if not text)
-            raise SourceError(
-                f"every template needs a field that this row leaves empty ({', '.join(empty)})",
-                where=f"{self.name}, split {split}, row {row}",
-                remedy="Add a template that does without it, or drop such rows in cleaning.",
-            )
-        return template
-
-    def _exemplars(
-        self, split, rows, key, styles, templates, queries
-    ) -> list[tuple[tuple[int, ...], list[render.Filled]]]:
+    def _exemplars(self, split, rows, key, styles, templates, queries) -> list[_Shots]:
         if not self.variant.few_shot:
-            return [((), []) for _ in rows]
+            return [_Shots((), ())] * len(rows)
         shot_split = "train" if "train" in self.dataset.splits else split
         chosen = fewshot.draw_exemplars(
             rows,
@@ -203,11 +210,10 @@ class VariantPipeline:
         counts = [len(shot_rows) for shot_rows in chosen]
         shot_styles = [style for style, n in zip(styles, counts, strict=True) for _ in range(n)]
         answered = iter(self._answered(shot_split, np.concatenate(chosen), shot_styles))
-        shots = []
-        for shot_rows, template, query in zip(chosen, templates, queries, strict=True):
-            candidates = [(int(row), next(answered)) for row in shot_rows]
-            shots.append(_usable_exemplars(template, query, candidates))
-        return shots
+        return [
+            _usable_exemplars(template, query, [(int(row), next(answered)) for row in shot_rows])
+            for shot_rows, template, query in zip(chosen, templates, queries, strict=True)
+        ]
 
     def _fit(self, drafts: Sequence[_Draft], lengths: Lengths) -> list[int]:
         if not self.variant.few_shot or lengths.inputs is None:
@@ -217,19 +223,21 @@ class VariantPipeline:
 
 
 def _usable_exemplars(
-    template: Template,
+    template: Template | None,
     query: render.AnsweredRow,
     candidates: Sequence[tuple[int, render.AnsweredRow]],
-) -> tuple[tuple[int, ...], list[render.Filled]]:
+) -> _Shots:
     """Exemplars that fill the template and do not repeat the query's text (duplicate rows do)."""
+    if template is None:
+        return _Shots((), ())
     asked = render.fill(template, query.slots).input
     usable = [
-        (row, render.fill(template, shot.slots))
+        (row, filled)
         for row, shot in candidates
         if render.is_complete(template, shot.slots)
+        and (filled := render.fill(template, shot.slots)).input != asked
     ]
-    usable = [(row, filled) for row, filled in usable if filled.input != asked]
-    return tuple(row for row, _ in usable), [filled for _, filled in usable]
+    return _Shots(tuple(row for row, _ in usable), tuple(filled for _, filled in usable))
 
 
 def _count_tokens(texts: Sequence[str]) -> list[int]:
@@ -237,34 +245,37 @@ def _count_tokens(texts: Sequence[str]) -> list[int]:
 
 
 class DropCounter:
-    """Counts the examples of a stream that are too long, and tells of them."""
+    """Counts the examples of a stream that have to be left out, and tells of them."""
 
     def __init__(self, names: Sequence[str], lengths: Lengths):
         self._names = names
         self._lengths = lengths
-        self._seen = np.zeros(len(names), np.int64)
-        self._dropped = np.zeros(len(names), np.int64)
+        self._seen: collections.Counter[int] = collections.Counter()
+        self._dropped: collections.Counter[tuple[int, str]] = collections.Counter()
 
-    def add(self, task: int, seen: int, dropped: int) -> None:
-        """Counts some more examples of a task; warns at 1, 2, 4, 8, … dropped.
+    def add(self, task: int, examples: Sequence[Example | str]) -> None:
+        """Counts some more examples of a task; warns at 1, 2, 4, 8, … dropped for a reason.
 
         Raises:
-          SourceError: none of a great many examples of the whole stream fitted.
+          SourceError: every one of a great many examples of the whole stream was dropped.
         """
-        before = int(self._dropped[task])
-        self._seen[task] += seen
-        self._dropped[task] += dropped
-        if before.bit_length() != int(self._dropped[task]).bit_length():
-            logging.warning(
-                "%s: %d of %d examples dropped: longer than %s.",
-                *(self._names[task], self._dropped[task], self._seen[task], self._lengths),
-            )
-        total = int(self._seen.sum())
-        if total >= _HOPELESS and total == self._dropped.sum():
+        self._seen[task] += len(examples)
+        for reason, count in collections.Counter(e for e in examples if isinstance(e, str)).items():
+            before = self._dropped[task, reason]
+            self._dropped[task, reason] += count
+            if before.bit_length() != (before + count).bit_length():
+                logging.warning(
+                    "%s: %d of %d examples dropped: %s (%s).",
+                    *(self._names[task], before + count, self._seen[task]),
+                    *(reason, self._lengths),
+                )
+        total = self._seen.total()
+        if total >= _HOPELESS and total == self._dropped.total():
             raise SourceError(
-                f"each of the first {total} examples is longer than {self._lengths}",
+                f"each of the first {total} examples was dropped: "
+                f"{', '.join(sorted({reason for _, reason in self._dropped}))} ({self._lengths})",
                 where=", ".join(self._names[:3]) + (", …" if len(self._names) > 3 else ""),
-                remedy="Raise the task feature lengths.",
+                remedy="Raise the task feature lengths, or look at the rows.",
             )
 
 

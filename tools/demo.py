@@ -67,7 +67,10 @@ def show(out: pathlib.Path, seconds: float) -> None:
         first, *_, last = (line for line in metrics if line["name"] == name)
         for measure in ("loss", "accuracy"):
             print(f"{title + ', ' + measure:26}{first[measure]:10.3f}{last[measure]:10.3f}")
-    print("(loss and accuracy are per target token, with the right beginning of the answer given)")
+    print(
+        "Loss and accuracy are per target token, the right beginning of the answer being given.\n"
+        "For the training samples they are those of the first and of the last ten steps."
+    )
     for file in sorted((out / "infer").glob("*.jsonl-00000-of-00001")):
         show_answers(file)
     print(f"\nDone in {seconds:.0f} s. Look at:")

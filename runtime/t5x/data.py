@@ -157,18 +157,20 @@ def evaluation_batches(
 
     Rows that fill up repeat the first row with `decoder_loss_weights` 0, so they count for nothing.
     """
-    dataset = seqio.get_dataset(
-        task,
-        task_feature_lengths=_lengths(config),
-        dataset_split=config.split,
+    lengths = _lengths(config)
+    dataset = task.get_dataset(
+        sequence_length=lengths,
+        split=config.split,
         shuffle=config.shuffle,
         num_epochs=1,
-        feature_converter=feature_converter(config),
         use_cached=config.use_cached,
         seed=config.seed or 0,
         trim_output_features=config.trim_output_features,
     )
-    batched = dataset.batch(config.batch_size)
+    # Packing would warn of every further feature that the task gives for its metrics.
+    names = [name for name in task.output_features if name in dataset.element_spec]
+    known = dataset.map(lambda example: {name: example[name] for name in names})
+    batched = feature_converter(config)(known, lengths).batch(config.batch_size)
     for batch in batched.take(-1 if max_batches is None else max_batches).as_numpy_iterator():
         rows = len(batch["decoder_target_tokens"])
         batch = filled_up(batch, config.batch_size)
