@@ -1,6 +1,7 @@
 """Every task through seqio: what comes out is seeded, complete, sharded exactly, and fits."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -104,7 +105,11 @@ for example in task.get_dataset(None, seed=5, shuffle=True).as_numpy_iterator():
     print(example["row"], example["inputs"].tolist(), example["targets"].tolist())
 """
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env=os.environ | {"FLAN_TASKS_REGISTER": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     here = examples("cot_gsm8k_fs_opt", sequence_length=None, seed=5, shuffle=True)
     assert run.stdout.splitlines() == [
