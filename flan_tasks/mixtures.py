@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from flan_tasks import catalog, rates
 from flan_tasks.errors import MixtureError
+from flan_tasks.prompts import FEATURES, prompt_dataset
 from flan_tasks.spec import Dataset
-from flan_tasks.tasks import FEATURES, prompt_dataset
 
 
 class PromptMixture(seqio.Mixture):
@@ -49,20 +49,18 @@ class PromptMixture(seqio.Mixture):
           FlanError: rows cannot be had, or no task has the split.
         """
         if use_cached:
+            order = (shuffle, seed, shard_info, num_epochs)
+            statistics = (compute_stats_empirically, log_mixing_proportions)
             return super().get_dataset(
-                sequence_length=sequence_length,
-                split=split,
-                use_cached=True,
-                shuffle=shuffle,
-                seed=seed,
-                shard_info=shard_info,
-                num_epochs=num_epochs,
-                copy_pretokenized=copy_pretokenized,
-                compute_stats_empirically=compute_stats_empirically,
-                log_mixing_proportions=log_mixing_proportions,
-                passthrough_features=passthrough_features,
-                trim_output_features=trim_output_features,
-                try_in_mem_cache=try_in_mem_cache,
+                sequence_length,
+                split,
+                True,
+                *order,
+                copy_pretokenized,
+                *statistics,
+                passthrough_features,
+                trim_output_features,
+                try_in_mem_cache,
             )
         tasks = [task for task in self.tasks if split in task.splits]
         if not tasks:

@@ -1,6 +1,7 @@
 """Every task through seqio: what comes out is seeded, complete, sharded exactly, and fits."""
 
 import dataclasses
+import inspect
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import seqio
 
-from flan_tasks import catalog, tasks
+from flan_tasks import catalog, mixtures, prompts, tasks
 from flan_tasks.errors import FlanError
 from flan_tasks.spec import Variant
 from flan_tasks.variants import Lengths, VariantPipeline
@@ -202,8 +203,17 @@ def test_a_missing_dataset_is_an_error_that_says_where_it_looked(monkeypatch):
             examples("bool_q_zs_opt")
 
 
+@pytest.mark.parametrize(
+    ("ours", "seqios"), [(tasks.PromptTask, seqio.Task), (mixtures.PromptMixture, seqio.Mixture)]
+)
+def test_the_interface_is_seqios(ours, seqios):
+    assert list(inspect.signature(ours.get_dataset).parameters) == list(
+        inspect.signature(seqios.get_dataset).parameters
+    )
+
+
 def test_features_are_the_documented_ones():
-    assert set(examples("bool_q_zs_opt")[0]) == set(tasks.FEATURES)
+    assert set(examples("bool_q_zs_opt")[0]) == set(prompts.FEATURES)
 
 
 def test_metrics_of_perfect_answers_are_perfect():
