@@ -4,7 +4,6 @@ Whole batches of rows are located, rendered and tokenized in one call of plain P
 then taken apart: TensorFlow never handles a prompt by itself. A task is a mixture of one.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -126,12 +125,13 @@ def _stateless() -> tf.data.Options:
 
 
 def _features(pipeline: VariantPipeline, split: str, example: Example) -> dict:
-    features = dataclasses.asdict(example)
-    features["collection"] = pipeline.dataset.collection
-    features["dataset"] = pipeline.dataset.name
-    features["variant"] = pipeline.variant.name
-    features["split"] = split
-    return features
+    return {
+        **vars(example),
+        "collection": pipeline.dataset.collection,
+        "dataset": pipeline.dataset.name,
+        "variant": pipeline.variant.name,
+        "split": split,
+    }
 
 
 def _to_columns(examples: Sequence[dict]) -> list[np.ndarray]:
