@@ -4,13 +4,13 @@ import difflib
 import functools
 import pathlib
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flan_tasks.cards import load_card
 from flan_tasks.errors import CardError
 from flan_tasks.spec import Dataset
 
-__all__ = ["get", "load", "load_card"]
+__all__ = ["get", "load", "load_card", "named"]
 
 _CARDS = pathlib.Path(__file__).parent / "datasets"
 
@@ -43,11 +43,29 @@ def get(name: str) -> Dataset:
     """
     datasets = load()
     if name not in datasets:
-        near = difflib.get_close_matches(name, datasets, n=3)
-        names = near or [*list(datasets)[:8], f"… ({len(datasets)} in all)"]
-        raise CardError(
-            f"there is no dataset {name!r}",
-            where="flan_tasks/datasets",
-            remedy=f"{'Did you mean' if near else 'There are'}: {', '.join(names)}",
-        )
+        raise _unknown(name, datasets)
     return datasets[name]
+
+
+def named(name: str) -> list[Dataset]:
+    """The dataset of that name, or all datasets of the family of that name.
+
+    Raises:
+      CardError: there is neither; suggests the names that come near.
+    """
+    datasets = load()
+    found = [dataset for dataset in datasets.values() if name in (dataset.name, dataset.family)]
+    if not found:
+        families = (dataset.family for dataset in datasets.values())
+        raise _unknown(name, dict.fromkeys([*families, *datasets]))
+    return found
+
+
+def _unknown(name: str, known: Collection[str]) -> CardError:
+    near = difflib.get_close_matches(name, known, n=3)
+    names = near or [*list(known)[:8], f"… ({len(known)} in all)"]
+    return CardError(
+        f"there is no dataset {name!r}",
+        where="flan_tasks/datasets",
+        remedy=f"{'Did you mean' if near else 'There are'}: {', '.join(names)}",
+    )

@@ -8,7 +8,6 @@ A gin file builds one with a few lines:
     mixtures.register.datasets = ['bool_q', 'cot_gsm8k']
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import gin
@@ -16,7 +15,7 @@ import seqio
 import tensorflow as tf
 
 from flan_tasks import catalog, rates
-from flan_tasks.errors import MixtureError
+from flan_tasks.errors import CardError, MixtureError
 from flan_tasks.prompts import FEATURES, prompt_dataset
 from flan_tasks.spec import Dataset
 
@@ -137,21 +136,10 @@ def _register(name: str, datasets: Sequence[Dataset], balance: rates.Balance) ->
 
 
 def _chosen(mixture: str, names: Sequence[str] | None) -> list[Dataset]:
-    known = catalog.load()
     if names is None:
-        return list(known.values())
-    by_name: dict[str, list[Dataset]] = {}
-    for dataset in known.values():
-        for key in {dataset.name, dataset.family}:
-            by_name.setdefault(key, []).append(dataset)
-    for name in names:
-        if name not in by_name:
-            near = difflib.get_close_matches(name, by_name, n=3)
-            raise MixtureError(
-                f"unknown dataset {name!r}",
-                where=f"mixture {mixture}",
-                remedy=f"Did you mean {' or '.join(near)}?"
-                if near
-                else "See flan_tasks/datasets/.",
-            )
-    return list({dataset.name: dataset for name in names for dataset in by_name[name]}.values())
+        return list(catalog.load().values())
+    try:
+        chosen = [dataset for name in names for dataset in catalog.named(name)]
+    except CardError as error:
+        raise MixtureError(error.what, where=f"mixture {mixture}", remedy=error.remedy) from None
+    return list({dataset.name: dataset for dataset in chosen}.values())

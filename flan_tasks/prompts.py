@@ -11,7 +11,7 @@ import seqio
 import tensorflow as tf
 
 from flan_tasks import stream
-from flan_tasks.variants import DropCounter, Example, Lengths, VariantPipeline
+from flan_tasks.variants import DropCounter, Example, Lengths, OpenSplit, VariantPipeline
 from flan_tasks.vocabulary import VOCABULARY
 
 # Determinism is a feature: a run that names no seed has this one.
@@ -57,7 +57,8 @@ def prompt_dataset(
     seed = DEFAULT_SEED if seed is None else int(seed)
     shard = shard_info or seqio.ShardInfo(index=0, num_shards=1)
     one_host = shard.num_shards == 1
-    num_rows = [p.open(split, prepare_missing=one_host).num_rows for p in pipelines]
+    opened = [pipeline.open(split, prepare_missing=one_host) for pipeline in pipelines]
+    num_rows = [rows_of.queries.num_rows for rows_of in opened]
     if rates is None or num_epochs is not None:
         every_row = stream.EveryRow(num_rows, seed=seed, shuffle=shuffle)
         locate = every_row.locate
@@ -67,7 +68,7 @@ def prompt_dataset(
         end = _ENDLESS
     limits = sequence_length or {}
     lengths = Lengths(limits.get("inputs"), limits.get("targets"))
-    render = _Renderer(pipelines, num_rows, locate, split, seed, lengths)
+    render = _Renderer(pipelines, opened, locate, seed, lengths)
     positions = tf.data.Dataset.range(shard.index, end, shard.num_shards).batch(_BATCH)
     return (
         positions.map(lambda at: _from_columns(tf.numpy_function(render, [at], _column_types())))
@@ -84,16 +85,14 @@ class _Renderer:
     def __init__(
         self,
         pipelines: Sequence[VariantPipeline],
-        num_rows: Sequence[int],
+        opened: Sequence[OpenSplit],
         locate: Callable[[np.ndarray], stream.Locations],
-        split: str,
         seed: int,
         lengths: Lengths,
     ):
         self._pipelines = pipelines
-        self._num_rows = num_rows
+        self._opened = opened
         self._locate = locate
-        self._split = split
         self._seed = seed
         self._lengths = lengths
         self._counter = DropCounter([pipeline.name for pipeline in pipelines], lengths)
@@ -104,15 +103,15 @@ class _Renderer:
         for task in np.unique(found.task).tolist():
             at = np.flatnonzero(found.task == task)
             rows = found.row[at]
-            indices = found.epoch[at] * self._num_rows[task] + rows
-            pipeline = self._pipelines[task]
+            pipeline, rows_of = self._pipelines[task], self._opened[task]
+            indices = found.epoch[at] * rows_of.queries.num_rows + rows
             examples = pipeline.examples(
-                self._split, rows, indices, seed=self._seed, lengths=self._lengths
+                rows_of, rows, indices, seed=self._seed, lengths=self._lengths
             )
             self._counter.add(task, examples)
             for place, example in zip(at, examples, strict=True):
                 if isinstance(example, Example):
-                    rendered[place] = _features(pipeline, self._split, example)
+                    rendered[place] = _features(pipeline, rows_of.split, example)
         return _to_columns([features for features in rendered if features])
 
 

@@ -32,12 +32,10 @@ class AnsweredRow:
     Attributes:
       slots: slot -> text; `answer` and, where the row has options, `options` among them.
       references: every acceptable answer.
-      option_texts: the options, in the order listed; empty without options.
     """
 
     slots: Mapping[str, str]
     references: tuple[str, ...]
-    option_texts: tuple[str, ...]
 
 
 def answered(row: Row, answer: Answer, style: option_styles.OptionStyle | None) -> AnsweredRow:
@@ -56,7 +54,7 @@ def answered(row: Row, answer: Answer, style: option_styles.OptionStyle | None) 
     if style and choices:
         texts[OPTIONS_SLOT] = style.listing(choices)
     references = tuple(row[answer.references]) if answer.references else (right,)
-    return AnsweredRow(texts, references, choices)
+    return AnsweredRow(texts, references)
 
 
 def choose_template(

@@ -81,6 +81,21 @@ class _Shots:
     texts: tuple[render.Filled, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class OpenSplit:
+    """The prepared rows that a split's examples are made of.
+
+    Attributes:
+      split: the split.
+      queries: its rows.
+      shots: the rows that exemplars come from; those of the split itself where it is "train".
+    """
+
+    split: str
+    queries: store.PreparedSplit
+    shots: store.PreparedSplit
+
+
 class VariantPipeline:
     """Renders and tokenizes the examples of a task, which is a dataset in a variant."""
 
@@ -94,23 +109,30 @@ class VariantPipeline:
             variant.options and dataset.answer.has_options and not variant.inverted
         )
 
-    def open(self, split: str, *, prepare_missing: bool = True) -> store.PreparedSplit:
-        """The prepared rows of a split."""
-        settings = sources.settings()
-        key = (self.dataset.name, split, repr(settings))
-        if key not in _opened:
-            _opened[key] = store.open_split(
-                self.dataset, split, settings, prepare_missing=prepare_missing
-            )
-        return _opened[key]
+    def open(self, split: str, *, prepare_missing: bool = True) -> OpenSplit:
+        """The prepared rows that the examples of a split are made of.
+
+        Raises:
+          FlanError: see `store.open_split`.
+        """
+        queries = _prepared(self.dataset, split, prepare_missing)
+        if not self.variant.few_shot or "train" not in self.dataset.splits:
+            return OpenSplit(split, queries, queries)
+        return OpenSplit(split, queries, _prepared(self.dataset, "train", prepare_missing))
 
     def examples(
-        self, split: str, rows: np.ndarray, indices: np.ndarray, *, seed: int, lengths: Lengths
+        self,
+        rows_of: OpenSplit,
+        rows: np.ndarray,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        lengths: Lengths,
     ) -> list[Example | str]:
         """The examples of some rows; for one that has to be left out, the reason.
 
         Args:
-          split: the rows' split.
+          rows_of: the rows' split.
           rows: int64 [n], row numbers.
           indices: int64 [n], the examples' indices: epoch * number of rows + row.
           seed: the run's seed.
@@ -118,17 +140,23 @@ class VariantPipeline:
         """
         key = draws.hash64(seed, self._key, indices)
         styles = self._draw_styles(key)
-        queries = self._answered(split, rows, styles)
+        queries = self._answered(rows_of.queries, rows, styles)
         starts = draws.below(len(self.templates), key, _TEMPLATE)
         templates = [
             render.choose_template(self.templates, query.slots, int(start))
             for query, start in zip(queries, starts, strict=True)
         ]
-        shots = self._exemplars(split, rows, key, styles, templates, queries)
+        filled = [
+            None if template is None else render.fill(template, query.slots)
+            for template, query in zip(templates, queries, strict=True)
+        ]
+        shots = self._exemplars(rows_of, rows, key, styles, templates, filled)
         drafts = [
-            self._draft(template, query, style, shot)
-            for template, query, style, shot in zip(templates, queries, styles, shots, strict=True)
-            if template is not None
+            self._draft(template, asked, query, style, shot)
+            for template, asked, query, style, shot in zip(
+                templates, filled, queries, styles, shots, strict=True
+            )
+            if template is not None and asked is not None
         ]
         complete = np.array([template is not None for template in templates], bool)
         made = self._tokenized(drafts, rows[complete], indices[complete], lengths)
@@ -160,11 +188,11 @@ class VariantPipeline:
     def _draft(
         self,
         template: Template,
+        filled: render.Filled,
         query: render.AnsweredRow,
         style: options.OptionStyle | None,
         shots: _Shots,
     ) -> _Draft:
-        filled = render.fill(template, query.slots)
         if self.variant.few_shot:
             prompt = fewshot.lay_out(template, filled, shots.texts)
         else:
@@ -189,30 +217,42 @@ class VariantPipeline:
             return [None] * len(key)
         return [options.STYLES[i] for i in draws.below(len(options.STYLES), key, _OPTIONS)]
 
-    def _answered(self, split, rows, styles) -> list[render.AnsweredRow]:
-        columns = self.open(split).read(np.asarray(rows, np.int64))
+    def _answered(
+        self,
+        prepared: store.PreparedSplit,
+        rows: np.ndarray,
+        styles: Sequence[options.OptionStyle | None],
+    ) -> list[render.AnsweredRow]:
+        columns = prepared.read(np.asarray(rows, np.int64))
         answer, constants = self.dataset.answer, self.dataset.constants
         return [
             render.answered({**constants, **dict(zip(columns, values, strict=True))}, answer, style)
             for style, *values in zip(styles, *columns.values(), strict=True)
         ]
 
-    def _exemplars(self, split, rows, key, styles, templates, queries) -> list[_Shots]:
+    def _exemplars(
+        self,
+        rows_of: OpenSplit,
+        rows: np.ndarray,
+        key: np.ndarray,
+        styles: Sequence[options.OptionStyle | None],
+        templates: Sequence[Template | None],
+        filled: Sequence[render.Filled | None],
+    ) -> list[_Shots]:
         if not self.variant.few_shot:
             return [_Shots((), ())] * len(rows)
-        shot_split = "train" if "train" in self.dataset.splits else split
         chosen = fewshot.draw_exemplars(
             rows,
             draws.hash64(key, _EXEMPLARS),
-            self.open(shot_split).num_rows,
-            same_split=shot_split == split,
+            rows_of.shots.num_rows,
+            same_split=rows_of.shots is rows_of.queries,
         )
         counts = [len(shot_rows) for shot_rows in chosen]
         shot_styles = [style for style, n in zip(styles, counts, strict=True) for _ in range(n)]
-        answered = iter(self._answered(shot_split, np.concatenate(chosen), shot_styles))
+        answered = iter(self._answered(rows_of.shots, np.concatenate(chosen), shot_styles))
         return [
-            _usable_exemplars(template, query, [(int(row), next(answered)) for row in shot_rows])
-            for shot_rows, template, query in zip(chosen, templates, queries, strict=True)
+            _usable_exemplars(template, asked, [(int(row), next(answered)) for row in shot_rows])
+            for shot_rows, template, asked in zip(chosen, templates, filled, strict=True)
         ]
 
     def _fit(self, drafts: Sequence[_Draft], lengths: Lengths) -> list[int]:
@@ -222,20 +262,27 @@ class VariantPipeline:
         return fewshot.fit([draft.prompt for draft in drafts], budget, _count_tokens)
 
 
+def _prepared(dataset: Dataset, split: str, prepare_missing: bool) -> store.PreparedSplit:
+    settings = sources.settings()
+    key = (dataset.name, split, repr(settings))
+    if key not in _opened:
+        _opened[key] = store.open_split(dataset, split, settings, prepare_missing=prepare_missing)
+    return _opened[key]
+
+
 def _usable_exemplars(
     template: Template | None,
-    query: render.AnsweredRow,
+    asked: render.Filled | None,
     candidates: Sequence[tuple[int, render.AnsweredRow]],
 ) -> _Shots:
     """Exemplars that fill the template and do not repeat the query's text (duplicate rows do)."""
-    if template is None:
+    if template is None or asked is None:
         return _Shots((), ())
-    asked = render.fill(template, query.slots).input
     usable = [
         (row, filled)
         for row, shot in candidates
         if render.is_complete(template, shot.slots)
-        and (filled := render.fill(template, shot.slots)).input != asked
+        and (filled := render.fill(template, shot.slots)).input != asked.input
     ]
     return _Shots(tuple(row for row, _ in usable), tuple(filled for _, filled in usable))
 

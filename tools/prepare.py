@@ -75,9 +75,7 @@ def _settings(options: argparse.Namespace) -> sources.Settings:
 
 
 def _named(name: str) -> list[Dataset]:
-    every = catalog.load().values()
-    family = [dataset for dataset in every if name in ("all", dataset.family)]
-    return family or [catalog.get(name)]
+    return list(catalog.load().values()) if name == "all" else catalog.named(name)
 
 
 def _prepare(dataset: Dataset, split: str, settings: sources.Settings) -> str:

@@ -90,6 +90,16 @@ def check_vocabularies(config: DatasetConfig, model: Any) -> None:
                 )
 
 
+def check_not_packed(config: DatasetConfig, where: str) -> None:
+    """Raises T5XError if a dataset for inference is packed; `where` names its argument."""
+    if config.pack:
+        raise T5XError(
+            "inference needs one example per row",
+            where=where,
+            remedy="Set its DatasetConfig.pack = False.",
+        )
+
+
 def feature_converter(config: DatasetConfig) -> seqio.FeatureConverter:
     """The converter to an encoder-decoder's features, packing if configured."""
     return seqio.EncDecFeatureConverter(
@@ -164,7 +174,7 @@ def evaluation_batches(
         shuffle=config.shuffle,
         num_epochs=1,
         use_cached=config.use_cached,
-        seed=config.seed or 0,
+        seed=config.seed,
         trim_output_features=config.trim_output_features,
     )
     # Packing would warn of every further feature that the task gives for its metrics.
@@ -230,7 +240,7 @@ def _training_dataset(config: DatasetConfig, sharding: NamedSharding) -> tf.data
         feature_converter=feature_converter(config),
         shard_info=seqio.ShardInfo(index=index, num_shards=count),
         use_cached=config.use_cached,
-        seed=config.seed or 0,
+        seed=config.seed,
         batch_size=config.batch_size // count,
         trim_output_features=config.trim_output_features,
     )

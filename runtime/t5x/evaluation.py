@@ -106,19 +106,14 @@ class InferenceEvaluator:
         log_dir: epath.PathLike,
     ) -> None:
         partitioner.check_batch_size(config.batch_size)
-        if config.pack:
-            raise T5XError(
-                "inference needs one example per row",
-                where="infer_eval_dataset_cfg",
-                remedy="Set its DatasetConfig.pack = False.",
-            )
+        data.check_not_packed(config, "infer_eval_dataset_cfg")
         provider = data.find_provider(config)
         self._evaluator = evaluator_cls(
             mixture_or_task_name=data.registered_name(provider),
             feature_converter=data.feature_converter(config),
             eval_split=config.split,
             use_cached=config.use_cached,
-            seed=config.seed or 0,
+            seed=config.seed,
             sequence_length=config.task_feature_lengths,
             use_memory_cache=config.use_memory_cache,
             log_dir=str(epath.Path(log_dir) / "inference_eval"),

@@ -145,7 +145,7 @@ class _Job:
             num_epochs=1,
             shard_info=self.shard,
             use_cached=config.use_cached,
-            seed=config.seed or 0,
+            seed=config.seed,
         )
         converted = data.feature_converter(config)(dataset, config.task_feature_lengths)
         return tf.data.Dataset.zip((dataset, converted)).skip(skip).as_numpy_iterator()
@@ -226,12 +226,7 @@ def _check_arguments(mode: str, config: DatasetConfig, shard_id: int, num_shards
             where="infer.shard_id",
             remedy=f"Count from 0 to {num_shards - 1}.",
         )
-    if config.pack:
-        raise T5XError(
-            "inference needs one example per row",
-            where="infer.dataset_cfg",
-            remedy="Set DatasetConfig.pack = False.",
-        )
+    data.check_not_packed(config, "infer.dataset_cfg")
 
 
 if __name__ == "__main__":

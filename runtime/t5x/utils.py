@@ -56,6 +56,7 @@ class DatasetConfig:
     trim_output_features: bool = True
 
     def __post_init__(self) -> None:
+        self.seed = self.seed or 0
         if self.batch_size < 1:
             raise T5XError(
                 f"{self.batch_size} examples make no batch",

@@ -180,11 +180,10 @@ def test_a_row_that_no_template_can_ask_about_is_dropped_with_the_reason():
         dataclasses.replace(dataset, templates=titled), Variant.of_setting("fs_opt")
     )
     rows = np.arange(12)
-    made = pipeline.examples("train", rows, rows, seed=0, lengths=Lengths())
+    train = pipeline.open("train")
+    made = pipeline.examples(train, rows, rows, seed=0, lengths=Lengths())
     reasons = {row: result for row, result in zip(rows, made, strict=True) if type(result) is str}
-    untitled = [
-        row for row, title in enumerate(pipeline.open("train").read(rows)["title"]) if not title
-    ]
+    untitled = [row for row, title in enumerate(train.queries.read(rows)["title"]) if not title]
     assert untitled
     assert list(reasons) == untitled
     assert set(reasons.values()) == {"a field that every template asks for is empty"}
@@ -210,6 +209,17 @@ def test_the_interface_is_seqios(ours, seqios):
     assert list(inspect.signature(ours.get_dataset).parameters) == list(
         inspect.signature(seqios.get_dataset).parameters
     )
+
+
+def test_on_several_hosts_the_exemplars_rows_must_be_prepared_too(tmp_path):
+    import gin
+
+    with gin.config_scope("elsewhere"):
+        gin.bind_parameter("elsewhere/flan_tasks.sources.settings.use", ("samples",))
+        gin.bind_parameter("elsewhere/flan_tasks.sources.settings.store_dir", str(tmp_path))
+        examples("bool_q_zs_opt", split="validation")  # prepares validation alone
+        with pytest.raises(FlanError, match=r"bool_q[\s\S]*tools/prepare.py"):
+            examples("bool_q_fs_opt", split="validation", shard_info=seqio.ShardInfo(0, 2))
 
 
 def test_features_are_the_documented_ones():
