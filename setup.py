@@ -13,19 +13,25 @@ REQUIREMENTS = [
     "numpy>=2.4,<3",
     "pyarrow>=25,<27",
     "rouge-score>=0.1.2,<0.2",
-    "sentencepiece>=0.2,<0.3",
+    "sentencepiece>=0.2,<0.2.3",  # 0.2.3 needs protobuf 7, does not say so; Beam needs 6
     "seqio>=0.0.20,<0.0.21",
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<4.10",
     "tensorflow-text>=2.21,<2.22",
     "tqdm>=4.70,<5",
 ]
+BEAM = [
+    "apache-beam>=2.77,<2.78",
+    "google-crc32c>=1.9,<2",  # Beam's TFRecord writer asks for it when it runs
+]
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.10,<0.11"],
     "gpu": ["jax[cuda13]>=0.10,<0.11"],
-    "beam": ["apache-beam>=2.77,<2.78", "google-crc32c>=1.5,<2"],
+    "beam": BEAM,
     "hub": ["huggingface_hub>=2.4,<3"],
     "dev": [
+        *BEAM,
+        "datasets>=5.2,<6",
         "huggingface_hub>=2.4,<3",
         "mypy>=2.4,<3",
         "pytest>=9,<10",

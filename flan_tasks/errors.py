@@ -3,6 +3,8 @@
 Launchers print an error that carries `is_user_error` as one message, without a traceback.
 """
 
+import functools
+
 
 class FlanError(ValueError):
     """A fault in the user's input, with its place and its remedy.
@@ -20,6 +22,10 @@ class FlanError(ValueError):
         self.what = what
         self.where = where
         self.remedy = remedy
+
+    def __reduce__(self):
+        """What another process makes the same error of."""
+        return functools.partial(type(self), where=self.where, remedy=self.remedy), (self.what,)
 
 
 class CardError(FlanError):

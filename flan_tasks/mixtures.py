@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from flan_tasks import catalog, rates
 from flan_tasks.errors import CardError, MixtureError
-from flan_tasks.prompts import FEATURES, prompt_dataset
+from flan_tasks.feed import Resumable, prompt_dataset
+from flan_tasks.prompts import DEFAULT_SEED, Lengths, PromptStream
 from flan_tasks.spec import Dataset
 
 
-class PromptMixture(seqio.Mixture):
+class PromptMixture(Resumable, seqio.Mixture):
     """Tasks mixed by rate in one stream: start-up and memory do not grow with their number."""
 
     def get_dataset(
@@ -61,6 +62,30 @@ class PromptMixture(seqio.Mixture):
                 trim_output_features,
                 try_in_mem_cache,
             )
+        stream = self.stream(
+            sequence_length,
+            split=split,
+            shuffle=shuffle,
+            seed=seed,
+            num_epochs=num_epochs,
+            prepare_missing=shard_info is None or shard_info.num_shards == 1,
+        )
+        features = {*self.output_features, *(passthrough_features or ())}
+        if copy_pretokenized:
+            features |= {f"{name}_pretokenized" for name in self.output_features}
+        return prompt_dataset(stream, features, shard_info=shard_info, start=self.start)
+
+    def stream(
+        self,
+        sequence_length: Mapping[str, int] | None,
+        *,
+        split: str = "train",
+        shuffle: bool = True,
+        seed: int | None = None,
+        num_epochs: int | None = None,
+        prepare_missing: bool = True,
+    ) -> PromptStream:
+        """The mixed examples by position, without TensorFlow; see `get_dataset`."""
         tasks = [task for task in self.tasks if split in task.splits]
         if not tasks:
             raise MixtureError(
@@ -68,25 +93,16 @@ class PromptMixture(seqio.Mixture):
                 where=f"mixture {self.name}",
                 remedy=f"Splits here: {', '.join(sorted(self.splits))}.",
             )
-        dataset = prompt_dataset(
+        return PromptStream(
             [task.pipeline for task in tasks],
             [self.get_rate(task) for task in tasks],
-            sequence_length=sequence_length,
             split=split,
             shuffle=shuffle,
-            seed=seed,
-            shard_info=shard_info,
+            seed=DEFAULT_SEED if seed is None else int(seed),
+            lengths=Lengths.of(sequence_length),
             num_epochs=num_epochs,
+            prepare_missing=prepare_missing,
         )
-        wanted = {*self.output_features, *(passthrough_features or ())}
-        if copy_pretokenized:
-            wanted |= {f"{name}_pretokenized" for name in self.output_features}
-        unwanted = [name for name in FEATURES if name not in wanted]
-        return dataset.map(lambda example: _without(example, unwanted))
-
-
-def _without(example, names):
-    return {name: value for name, value in example.items() if name not in names}
 
 
 @gin.configurable

@@ -1,177 +1,305 @@
-"""Prompts as a `tf.data.Dataset`: the one pipeline of all tasks and mixtures.
+"""The stream of prompts: which example stands at which position of a task or a mixture.
 
-Whole batches of rows are located, rendered and tokenized in one call of plain Python and NumPy, and
-then taken apart: TensorFlow never handles a prompt by itself. A task is a mixture of one.
+Whole batches are located, drawn, rendered and tokenized in one call of plain Python and NumPy,
+whatever tasks their examples belong to. A position is all the state there is: the same seed and
+position give the same example in any process. A task is a mixture of one.
 """
 
-from collections.abc import Callable, Sequence
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seqio
-import tensorflow as tf
+from absl import logging
 
-from flan_tasks import stream
-from flan_tasks.variants import DropCounter, Example, Lengths, OpenSplit, VariantPipeline
-from flan_tasks.vocabulary import VOCABULARY
+from flan_tasks import draws, fewshot, options, sources, stream, vocabulary
+from flan_tasks.errors import SourceError
+from flan_tasks.variants import Draft, VariantPipeline
 
 # Determinism is a feature: a run that names no seed has this one.
 DEFAULT_SEED = 0
-# Rows rendered at once: enough to hide the cost of a call, few enough to start at once.
-_BATCH = 256
-_ENDLESS = np.iinfo(np.int64).max
 
-_INTEGER_LISTS = ("inputs", "targets", "exemplars")
-_TEXT_LISTS = ("references",)
-_TEXTS = (
-    *("inputs_pretokenized", "targets_pretokenized"),
-    *("collection", "dataset", "variant", "split", "template", "option_style"),
-)
-_INTEGERS = ("row", "index")
-FEATURES = (*_INTEGER_LISTS, *_TEXT_LISTS, *_TEXTS, *_INTEGERS)
+# What a draw is for; part of its key, so that no two choices of an example hang together.
+_TEMPLATE, _OPTIONS, _EXEMPLARS = range(3)
+# A stream whose first so many examples are all too long gives none: say so instead of looping.
+_HOPELESS = 4096
+_TOO_LONG = "too long, even without exemplars"
+_INCOMPLETE = "a field that every template asks for is empty"
 
 
-def prompt_dataset(
-    pipelines: Sequence[VariantPipeline],
-    rates: Sequence[float] | None,
-    *,
-    sequence_length,
-    split: str,
-    shuffle: bool,
-    seed: int | None,
-    shard_info: seqio.ShardInfo | None,
-    num_epochs: int | None,
-) -> tf.data.Dataset:
-    """The examples of some tasks as one dataset with the features `FEATURES`.
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """Longest inputs and targets, in tokens with the end-of-sequence token; None: no limit."""
+
+    inputs: int | None = None
+    targets: int | None = None
+
+    @classmethod
+    def of(cls, sequence_length: Mapping[str, int] | None) -> "Lengths":
+        """The lengths in seqio's form, {"inputs": n, "targets": n}."""
+        limits = sequence_length or {}
+        return cls(limits.get("inputs"), limits.get("targets"))
+
+    def __str__(self) -> str:
+        return f"inputs {self.inputs} / targets {self.targets} tokens"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """A tokenized prompt and where it comes from.
+
+    Attributes:
+      inputs, targets: token ids with the end-of-sequence token.
+      references: every acceptable answer, for the metrics.
+      task: the task.
+      row: row of the split.
+      index: epoch * number of rows + row; the seed, the task's name and this index decide all else.
+      template: id of the template, e.g. "bool_q/3" or "bool_q/inverted/0".
+      option_style: name of the style of options, "" without options.
+      exemplars: rows of the exemplars, in the order shown.
+    """
+
+    inputs: list[int]
+    targets: list[int]
+    inputs_pretokenized: str
+    targets_pretokenized: str
+    references: tuple[str, ...]
+    task: VariantPipeline
+    split: str
+    row: int
+    index: int
+    template: str
+    option_style: str
+    exemplars: tuple[int, ...]
+
+
+class PromptStream:
+    """The examples of some tasks in the order of their positions.
 
     Args:
-      pipelines: the tasks.
+      tasks: the tasks.
       rates: relative rate of each; None: every row of every task once an epoch.
-      sequence_length: {"inputs": n, "targets": n} in tokens, or None for no limit.
       split: which split of each task.
       shuffle: whether rows come in a drawn order.
-      seed: what everything is drawn from; None is `DEFAULT_SEED`.
-      shard_info: which shard; the shards' union, taken in turn, is the unsharded dataset.
-      num_epochs: how often all rows come; None: without end. Only None goes with rates.
+      seed: what everything is drawn from.
+      lengths: the model's lengths; longer examples are left out.
+      num_epochs: how often all rows come, whatever the rates; None: without end.
+      prepare_missing: whether rows that are not prepared are prepared now, or an error.
+
+    Attributes:
+      num_positions: how many positions there are; None: without end.
+
+    Raises:
+      FlanError: rows cannot be had, or the vocabulary cannot be read.
     """
-    VOCABULARY.load_model()  # a missing one is an error here, not in a thread of tf.data
-    seed = DEFAULT_SEED if seed is None else int(seed)
-    shard = shard_info or seqio.ShardInfo(index=0, num_shards=1)
-    one_host = shard.num_shards == 1
-    opened = [pipeline.open(split, prepare_missing=one_host) for pipeline in pipelines]
-    num_rows = [rows_of.queries.num_rows for rows_of in opened]
-    if rates is None or num_epochs is not None:
-        every_row = stream.EveryRow(num_rows, seed=seed, shuffle=shuffle)
-        locate = every_row.locate
-        end = _ENDLESS if num_epochs is None else num_epochs * len(every_row)
-    else:
-        locate = stream.ByRate(num_rows, rates, seed=seed, shuffle=shuffle).locate
-        end = _ENDLESS
-    limits = sequence_length or {}
-    lengths = Lengths(limits.get("inputs"), limits.get("targets"))
-    render = _Renderer(pipelines, opened, locate, seed, lengths)
-    positions = tf.data.Dataset.range(shard.index, end, shard.num_shards).batch(_BATCH)
-    return (
-        positions.map(lambda at: _from_columns(tf.numpy_function(render, [at], _column_types())))
-        .unbatch()
-        .map(_cut_padding)
-        .with_options(_stateless())
-        .prefetch(tf.data.AUTOTUNE)
-    )
-
-
-class _Renderer:
-    """From positions of the stream to columns of features; drops what has to be left out."""
 
     def __init__(
         self,
-        pipelines: Sequence[VariantPipeline],
-        opened: Sequence[OpenSplit],
-        locate: Callable[[np.ndarray], stream.Locations],
+        tasks: Sequence[VariantPipeline],
+        rates: Sequence[float] | None,
+        *,
+        split: str,
+        shuffle: bool,
         seed: int,
         lengths: Lengths,
+        num_epochs: int | None,
+        prepare_missing: bool,
     ):
-        self._pipelines = pipelines
-        self._opened = opened
-        self._locate = locate
+        # A missing vocabulary is an error here, not in a thread of tf.data.
+        self._tokenizer = vocabulary.tokenizer()
+        self._tasks = tasks
+        self._split = split
         self._seed = seed
         self._lengths = lengths
-        self._counter = DropCounter([pipeline.name for pipeline in pipelines], lengths)
-
-    def __call__(self, positions: np.ndarray) -> list[np.ndarray]:
-        found = self._locate(positions)
-        rendered: list[dict | None] = [None] * len(positions)
-        for task in np.unique(found.task).tolist():
-            at = np.flatnonzero(found.task == task)
-            rows = found.row[at]
-            pipeline, rows_of = self._pipelines[task], self._opened[task]
-            indices = found.epoch[at] * rows_of.queries.num_rows + rows
-            examples = pipeline.examples(
-                rows_of, rows, indices, seed=self._seed, lengths=self._lengths
-            )
-            self._counter.add(task, examples)
-            for place, example in zip(at, examples, strict=True):
-                if isinstance(example, Example):
-                    rendered[place] = _features(pipeline, rows_of.split, example)
-        return _to_columns([features for features in rendered if features])
-
-
-def _stateless() -> tf.data.Options:
-    # The Python function keeps nothing between calls that shapes its output, so an iterator over
-    # the dataset may be checkpointed without it.
-    options = tf.data.Options()
-    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
-    return options
-
-
-def _features(pipeline: VariantPipeline, split: str, example: Example) -> dict:
-    return {
-        **vars(example),
-        "collection": pipeline.dataset.collection,
-        "dataset": pipeline.dataset.name,
-        "variant": pipeline.variant.name,
-        "split": split,
-    }
-
-
-def _to_columns(examples: Sequence[dict]) -> list[np.ndarray]:
-    """The features as arrays in the order of `_column_types`; lists are padded."""
-    columns = []
-    for name in (*_INTEGER_LISTS, *_TEXT_LISTS):
-        lists = [example[name] for example in examples]
-        lengths = np.array([len(values) for values in lists], np.int64)
-        is_text = name in _TEXT_LISTS
-        padded = np.full(
-            # TensorFlow 2.21 crashes on an array without elements from a NumPy function.
-            (len(lists), lengths.max(initial=1)),
-            b"" if is_text else 0,
-            dtype=object if is_text else np.int32,
+        settings = sources.settings()
+        self._opened = [
+            task.open(split, settings, prepare_missing=prepare_missing) for task in tasks
+        ]
+        self._table = _Table(
+            key=np.array([task.key for task in tasks], np.uint64),
+            num_templates=np.array([len(task.templates) for task in tasks]),
+            num_rows=np.array([rows_of.queries.num_rows for rows_of in self._opened]),
+            num_shots=np.array([rows_of.shots.num_rows for rows_of in self._opened]),
+            same_split=np.array([rows_of.shots is rows_of.queries for rows_of in self._opened]),
+            few_shot=np.array([task.variant.few_shot for task in tasks]),
         )
-        for row, values in zip(padded, lists, strict=True):
-            row[: len(values)] = [v.encode() for v in values] if is_text else values
-        columns += [padded, lengths]
-    columns += [np.array([e[name].encode() for e in examples], object) for name in _TEXTS]
-    columns += [np.array([e[name] for e in examples], np.int64) for name in _INTEGERS]
-    return columns
+        num_rows, keys = self._table.num_rows.tolist(), self._table.key.tolist()
+        if rates is None or num_epochs is not None:
+            every_row = stream.EveryRow(num_rows, seed=seed, shuffle=shuffle)
+            self._locate = every_row.locate
+            self.num_positions = None if num_epochs is None else num_epochs * len(every_row)
+        else:
+            self._locate = stream.ByRate(num_rows, rates, keys, seed=seed, shuffle=shuffle).locate
+            self.num_positions = None
+        self._fitter = fewshot.Fitter(self._tokenizer.encode_batch)
+        self._drops = _DropCounter([task.name for task in tasks], lengths)
+
+    def examples(self, positions: np.ndarray) -> list[Example | None]:
+        """The examples at int64 positions [n]; None for one that has to be left out.
+
+        What is left out is counted, and told of.
+
+        Raises:
+          SourceError: all of a great many examples were left out.
+        """
+        found = self._locate(positions)
+        index = self._index(found)
+        drafts = self._drafts(found, index)
+        made: list[Example | str] = self._tokenized(drafts, found, index)
+        self._drops.add(found.task, made)
+        return [each if isinstance(each, Example) else None for each in made]
+
+    def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where int64 positions [n] lead to, be it an example that has to be left out.
+
+        Returns:
+          The number of the task, the row, and the index (see `Example`): int64 [n] each.
+        """
+        found = self._locate(positions)
+        return found.task, found.row, self._index(found)
+
+    def _index(self, found: stream.Locations) -> np.ndarray:
+        return found.epoch * self._table.num_rows[found.task] + found.row
+
+    def _drafts(self, found: stream.Locations, index: np.ndarray) -> list[Draft | None]:
+        table, task = self._table, found.task
+        key = draws.hash64(self._seed, table.key[task], index)
+        starts = draws.below(table.num_templates[task], key, _TEMPLATE).tolist()
+        styles = draws.below(len(options.STYLES), key, _OPTIONS).tolist()
+        shots = self._draw_shots(found, key)
+        drafts = []
+        for place, (number, row) in enumerate(zip(task.tolist(), found.row.tolist(), strict=True)):
+            pipeline = self._tasks[number]
+            drafts.append(
+                pipeline.draft(
+                    self._opened[number],
+                    row,
+                    start=starts[place],
+                    style=options.STYLES[styles[place]] if pipeline.lists_options else None,
+                    shot_rows=shots[place],
+                )
+            )
+        return drafts
+
+    def _draw_shots(self, found: stream.Locations, key: np.ndarray) -> list[list[int]]:
+        shots: list[list[int]] = [[]] * len(key)
+        few_shot = np.flatnonzero(self._table.few_shot[found.task])
+        task = found.task[few_shot]
+        counts, rows = fewshot.draw_exemplars(
+            found.row[few_shot],
+            draws.hash64(key[few_shot], _EXEMPLARS),
+            self._table.num_shots[task],
+            self._table.same_split[task],
+        )
+        for place, count, chosen in zip(
+            few_shot.tolist(), counts.tolist(), rows.tolist(), strict=True
+        ):
+            shots[place] = chosen[:count]
+        return shots
+
+    def _tokenized(
+        self, drafts: Sequence[Draft | None], found: stream.Locations, index: np.ndarray
+    ) -> list[Example | str]:
+        complete = [draft for draft in drafts if draft]
+        # Room for the end-of-sequence token.
+        budget = None if self._lengths.inputs is None else self._lengths.inputs - 1
+        kept, inputs = self._fitter.fit([draft.prompt for draft in complete], budget)
+        targets = self._tokenizer.encode_batch([draft.target for draft in complete])
+        tokens = iter(zip(kept, inputs, targets, strict=True))
+        rows = zip(found.task.tolist(), found.row.tolist(), index.tolist(), strict=True)
+        return [
+            self._example(draft, *row, *next(tokens)) if draft else _INCOMPLETE
+            for draft, row in zip(drafts, rows, strict=True)
+        ]
+
+    def _example(
+        self,
+        draft: Draft,
+        task: int,
+        row: int,
+        index: int,
+        num_exemplars: int,
+        inputs: list[int],
+        targets: list[int],
+    ) -> Example | str:
+        inputs.append(self._tokenizer.end_of_sequence)
+        targets.append(self._tokenizer.end_of_sequence)
+        if not self._fits(inputs, targets):
+            return _TOO_LONG
+        return Example(
+            inputs=inputs,
+            targets=targets,
+            inputs_pretokenized=draft.prompt.text(num_exemplars),
+            targets_pretokenized=draft.target,
+            references=draft.references,
+            task=self._tasks[task],
+            split=self._split,
+            row=row,
+            index=index,
+            template=draft.template,
+            option_style=draft.option_style,
+            exemplars=draft.exemplars[:num_exemplars],
+        )
+
+    def _fits(self, inputs: list[int], targets: list[int]) -> bool:
+        longest = self._lengths
+        return (longest.inputs is None or len(inputs) <= longest.inputs) and (
+            longest.targets is None or len(targets) <= longest.targets
+        )
 
 
-def _column_types() -> list[tf.DType]:
-    lists = [tf.int32, tf.int64] * len(_INTEGER_LISTS) + [tf.string, tf.int64] * len(_TEXT_LISTS)
-    return lists + [tf.string] * len(_TEXTS) + [tf.int64] * len(_INTEGERS)
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """What the draws need to know of the tasks: arrays [number of tasks]."""
+
+    key: np.ndarray
+    num_templates: np.ndarray
+    num_rows: np.ndarray
+    num_shots: np.ndarray
+    same_split: np.ndarray
+    few_shot: np.ndarray
 
 
-def _from_columns(columns: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-    column = iter(columns)
-    batch = {}
-    for name in (*_INTEGER_LISTS, *_TEXT_LISTS):
-        batch[name] = tf.ensure_shape(next(column), [None, None])
-        batch[f"{name}/length"] = tf.ensure_shape(next(column), [None])
-    for name in (*_TEXTS, *_INTEGERS):
-        batch[name] = tf.ensure_shape(next(column), [None])
-    return batch
+class _DropCounter:
+    """Counts the examples of a stream that have to be left out, and tells of them."""
 
+    def __init__(self, names: Sequence[str], lengths: Lengths):
+        self._names = names
+        self._lengths = lengths
+        self._seen = np.zeros(len(names), np.int64)
+        self._dropped: collections.Counter[tuple[int, str]] = collections.Counter()
 
-def _cut_padding(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    for name in (*_INTEGER_LISTS, *_TEXT_LISTS):
-        length = example.pop(f"{name}/length")
-        example[name] = example[name][:length]
-    return example
+    def add(self, tasks: np.ndarray, examples: Sequence[Example | str]) -> None:
+        """Counts some more examples; warns at 1, 2, 4, 8, … of a task dropped for a reason.
+
+        Raises:
+          SourceError: every one of a great many examples of the whole stream was dropped.
+        """
+        np.add.at(self._seen, tasks, 1)
+        dropped = collections.Counter(
+            (task, example)
+            for task, example in zip(tasks.tolist(), examples, strict=True)
+            if isinstance(example, str)
+        )
+        for (task, reason), count in dropped.items():
+            before = self._dropped[task, reason]
+            self._dropped[task, reason] += count
+            if before.bit_length() != (before + count).bit_length():
+                logging.warning(
+                    "%s: %d of %d examples dropped: %s (%s).",
+                    *(self._names[task], before + count, self._seen[task]),
+                    *(reason, self._lengths),
+                )
+        if dropped:
+            self._check_hope()
+
+    def _check_hope(self) -> None:
+        total = int(self._seen.sum())
+        if total < _HOPELESS or total > self._dropped.total():
+            return
+        raise SourceError(
+            f"each of the first {total} examples was dropped: "
+            f"{', '.join(sorted({reason for _, reason in self._dropped}))} ({self._lengths})",
+            where=", ".join(self._names[:3]) + (", …" if len(self._names) > 3 else ""),
+            remedy="Raise the task feature lengths, or look at the rows.",
+        )

@@ -6,7 +6,7 @@ than a tokenizer takes.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from flan_tasks import options as option_styles
@@ -16,26 +16,44 @@ from flan_tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, Answer, Template, slots
 Row = Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Filled:
-    """A template with its slots filled."""
-
-    preamble: str
-    input: str
-    target: str
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class AnsweredRow:
     """A row's slots under one style of options, and what its answer may be.
 
     Attributes:
       slots: slot -> text; `answer` and, where the row has options, `options` among them.
       references: every acceptable answer.
+      style: name of the style of options, "" without one.
     """
 
     slots: Mapping[str, str]
     references: tuple[str, ...]
+    style: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filled:
+    """A template with its slots filled.
+
+    Attributes:
+      preamble, input, target: the template's parts.
+      template: the template.
+      row: what fills its slots.
+      source: the row's identity.
+    """
+
+    preamble: str
+    input: str
+    target: str
+    template: Template
+    row: AnsweredRow
+    source: Hashable = None
+
+    def key(self, slot: str) -> Hashable:
+        """The identity of the text in a slot: the style of options shapes some, the row all."""
+        if slot in (ANSWER_SLOT, OPTIONS_SLOT):
+            return self.source, slot, self.row.style
+        return self.source, slot
 
 
 def answered(row: Row, answer: Answer, style: option_styles.OptionStyle | None) -> AnsweredRow:
@@ -54,7 +72,7 @@ def answered(row: Row, answer: Answer, style: option_styles.OptionStyle | None) 
     if style and choices:
         texts[OPTIONS_SLOT] = style.listing(choices)
     references = tuple(row[answer.references]) if answer.references else (right,)
-    return AnsweredRow(texts, references)
+    return AnsweredRow(texts, references, style.name if style else "")
 
 
 def choose_template(
@@ -77,12 +95,15 @@ def is_complete(template: Template, texts: Mapping[str, str]) -> bool:
     return all(texts.get(name) for name in _template_slots(template))
 
 
-def fill(template: Template, texts: Mapping[str, str]) -> Filled:
-    """The template's parts with the row's texts in their slots."""
+def fill(template: Template, row: AnsweredRow, source: Hashable = None) -> Filled:
+    """The template's parts with the row's texts in their slots; `source` identifies the row."""
     return Filled(
-        template.preamble.format_map(texts),
-        template.input.format_map(texts),
-        template.target.format_map(texts),
+        template.preamble.format_map(row.slots),
+        template.input.format_map(row.slots),
+        template.target.format_map(row.slots),
+        template,
+        row,
+        source,
     )
 
 

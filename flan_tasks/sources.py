@@ -3,7 +3,7 @@
 Which of them may serve, in which order, and where they lie is set in gin or in the environment:
 
     sources.settings.data_dir = "/data/flan"             # or FLAN_DATA_DIR
-    sources.settings.use = ("files", "tfds")
+    sources.settings.use = ("files", "tfds")             # or FLAN_USE=files,tfds
     sources.settings.files = {"bool_q": {"train": "boolq/train.jsonl"}}
 
 The embedded samples stand in for data only where `use` names them.
@@ -27,6 +27,7 @@ from flan_tasks.readers import Row
 from flan_tasks.spec import Dataset
 
 KINDS = ("files", "tfds", "hub", "samples")
+DEFAULT_USE = KINDS[:3]  # the samples stand in for data only where they are asked for
 _SAMPLES = pathlib.Path(__file__).parent / "samples"
 _DEFAULT_STORE = "~/.cache/flan"
 # Of a dataset's samples, so many at the end are its validation and test split.
@@ -54,11 +55,16 @@ class Settings:
     store_dir: str
     tfds_data_dir: str
 
+    @functools.cached_property
+    def key(self) -> str:
+        """The same for equal settings."""
+        return repr(self)
+
 
 @gin.configurable
 def settings(
     data_dir: str | None = None,
-    use: Sequence[str] = ("files", "tfds", "hub"),
+    use: Sequence[str] | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
     allow_partial: bool = False,
     store_dir: str | None = None,
@@ -69,7 +75,9 @@ def settings(
     Raises:
       SourceError: `use` names no kind of source, or one that there is not.
     """
-    use = (use,) if isinstance(use, str) else tuple(use)
+    if use is None:
+        use = os.environ.get("FLAN_USE") or DEFAULT_USE
+    use = tuple(use.split(",")) if isinstance(use, str) else tuple(use)
     for kind in use or ("",):
         if kind not in KINDS:
             near = difflib.get_close_matches(kind, KINDS, n=1)

@@ -4,6 +4,7 @@ Nothing here needs TensorFlow: cards are read and checked in milliseconds.
 """
 
 import dataclasses
+import functools
 import re
 import string
 from collections.abc import Mapping
@@ -211,6 +212,12 @@ class Dataset:
     def templates_of(self, variant: Variant) -> tuple[Template, ...]:
         """The templates of a variant, with the optional parts resolved."""
         templates = self.inverted if variant.inverted else self.templates
-        if variant.options and self.answer.has_options:
-            return tuple(template.with_options() for template in templates)
-        return tuple(template.without_options() for template in templates)
+        return _resolved(templates, variant.options and self.answer.has_options)
+
+
+@functools.cache
+def _resolved(templates: tuple[Template, ...], options: bool) -> tuple[Template, ...]:
+    """The templates without marks of optional parts; one tuple for all datasets of a family."""
+    return tuple(
+        template.with_options() if options else template.without_options() for template in templates
+    )

@@ -1,39 +1,61 @@
-"""The files of prepared rows: written so that what lies there is whole, and checked when opened.
+"""The files of prepared rows: written so that what lies there is whole, and checked when used.
 
-A folder holds metadata.json and shards, Arrow IPC files of one record batch each. It is written
-under a temporary name and renamed when complete: a process killed at any moment leaves either the
-whole folder or a hidden one that nobody reads and the next writer sweeps away.
+    <dataset>/<split>/<name>/                 prepared rows: what readers look for
+        00000.arrow, 00001.arrow, …           shards, Arrow IPC files of one record batch each
+        00000.json, 00001.json, …             what each shard holds, and its checksum
+        metadata.json                         the sum of these
+        verified.json                         which shards were compared with their checksums
+    <dataset>/<split>/.<name>.<key>/          the same on its way there
+    <dataset>/<split>/.tmp.<random>           a file that is being written, locked by its writer
+
+Every file is written under a temporary name and renamed when complete; a shard's record comes after
+the shard, the metadata after all records, and then the folder gets its name. A process killed at
+any moment thus leaves finished shards to go on from, and nothing that could be taken for more.
 """
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
-import re
 import shutil
-import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from flan_tasks.columns import ARROW_TYPES
 from flan_tasks.errors import StoreError
 
 _METADATA = "metadata.json"
 _VERIFIED = "verified.json"
-# A shard ends at whichever comes first. Small enough to be held in memory while it is written.
-_MOST_ROWS = 100_000
-_MOST_BYTES = 128 << 20
-_ROWS_PER_PIECE = 1_000
-# Large strings have 64-bit offsets: a shard may then hold any amount of text.
-_ARROW_TYPES = {
-    "str": pa.large_string(),
-    "int": pa.int64(),
-    "list": pa.large_list(pa.large_string()),
-}
+_TEMPORARY = ".tmp."
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What is known of a shard, be it that none of its rows was kept and there is no file.
+
+    Attributes:
+      num_read: raw rows that it was made of.
+      num_rows: rows that were kept.
+      is_last: whether the split has no more raw rows.
+      first_kept: number of the first raw row of the split that was kept here, from 0; -1: none.
+      drops: reason -> rows dropped.
+      types: field -> str, int or list; empty where no row was kept.
+      sha256: checksum of the file; "" if there is none.
+    """
+
+    num_read: int
+    num_rows: int
+    is_last: bool
+    first_kept: int
+    drops: Mapping[str, int]
+    types: Mapping[str, str]
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +73,7 @@ class Metadata:
 
     Attributes:
       origin: kind of source and place of the raw rows.
+      recipe: fingerprint of the card and the cleaning code.
       stamps: the raw splits' stamps, which change when the data do.
       num_read: raw rows of the split, before any was dropped.
       num_expected: rows that the card says the split has; None: any number.
@@ -60,6 +83,7 @@ class Metadata:
     """
 
     origin: str
+    recipe: str
     stamps: list[str]
     num_read: int
     num_expected: int | None
@@ -73,161 +97,170 @@ class Metadata:
         return sum(shard.num_rows for shard in self.shards)
 
 
+def shard_name(number: int) -> str:
+    """The file name of a shard."""
+    return f"{number:05d}.arrow"
+
+
 def read_metadata(folder: str) -> Metadata | None:
     """The metadata of a prepared split; None if nothing is prepared there.
 
     Raises:
       StoreError: the file is damaged.
     """
-    path = pathlib.Path(folder, _METADATA)
+    path = os.path.join(folder, _METADATA)
     try:
-        values = json.loads(path.read_text("utf-8"))
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
         shards = [Shard(**shard) for shard in values.pop("shards")]
         return Metadata(**values, shards=shards)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"not the metadata of prepared rows: {error}") from error
+        raise _damaged(pathlib.Path(path), f"not the metadata of prepared rows: {error}") from error
 
 
-def map_shard(path: str) -> pa.RecordBatch:
-    """The rows of a shard, mapped into memory; no file stays open."""
-    with pa.memory_map(path) as file:
-        return pa.ipc.open_file(file).get_batch(0)
+def read_record(folder: str, number: int) -> Record | None:
+    """The record of a finished shard; None if it is not there, or the shard is not what it says."""
+    shard = pathlib.Path(folder, shard_name(number))
+    try:
+        record = Record(**json.loads(shard.with_suffix(".json").read_text("utf-8")))
+        whole = not record.num_rows or _sha256(shard) == record.sha256
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return record if whole else None
 
 
-def verify(folder: str, metadata: Metadata) -> None:
-    """Compares the shards with their checksums, unless that was done since they last changed.
+def write_shard(
+    folder: str, number: int, rows: Sequence[Mapping[str, Any]], record: Record
+) -> Record:
+    """Writes a shard and then its record, which is returned with the shard's checksum.
 
     Raises:
-      StoreError: a shard is missing or is not what was written; names the file.
+      FileNotFoundError: the folder is gone.
     """
-    stamps = {shard.name: _stamp(pathlib.Path(folder, shard.name)) for shard in metadata.shards}
-    marker = pathlib.Path(folder, _VERIFIED)
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(marker.read_text("utf-8")) == stamps:
-            return
-    for shard in metadata.shards:
-        path = pathlib.Path(folder, shard.name)
-        if _sha256(path) != shard.sha256:
-            raise _damaged(path, "its checksum is not that of the rows written")
-    with contextlib.suppress(OSError):  # a store that one may only read is verified every time
-        temporary = marker.with_name(f".{_VERIFIED}.{uuid.uuid4().hex}")
-        temporary.write_text(json.dumps(stamps), "utf-8")
-        temporary.replace(marker)
+    path = pathlib.Path(folder, shard_name(number))
+    if rows:
+        schema = pa.schema([(name, ARROW_TYPES[kind]) for name, kind in record.types.items()])
+        batch = pa.RecordBatch.from_pylist(rows, schema)
+        with _atomically(path) as temporary:
+            with (
+                pa.OSFile(str(temporary), "wb") as file,
+                pa.ipc.new_file(file, schema) as writer,
+            ):
+                writer.write_batch(batch)
+            _flush_to_disk(temporary)
+            record = dataclasses.replace(record, sha256=_sha256(temporary))
+    with _atomically(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(record), indent=1), "utf-8")
+    return record
 
 
-class ShardWriter:
-    """Writes rows to the shards of a folder; the first row says which fields there are.
-
-    Attributes:
-      types: field -> str, int or list; empty until the first row.
-      shards: the files written so far.
-    """
-
-    def __init__(self, folder: str):
-        self.types: dict[str, str] = {}
-        self.shards: list[Shard] = []
-        self._folder = folder
-        self._rows: list[Mapping[str, Any]] = []
-        self._pieces: list[pa.RecordBatch] = []
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Takes one more row.
-
-        Raises:
-          TypeError: a field is of another type than in the first row.
-        """
-        types = {field: type(value).__name__ for field, value in row.items()}
-        self.types = self.types or types
-        if types != self.types:
-            raise TypeError(f"the fields are {types}, but {self.types} in the first row")
-        self._rows.append(row)
-        if len(self._rows) == _ROWS_PER_PIECE:
-            self._end_piece()
-
-    def close(self) -> None:
-        """Writes what is left."""
-        self._end_piece()
-        self._end_shard()
-
-    def _end_piece(self) -> None:
-        if not self._rows:
-            return
-        schema = pa.schema([(field, _ARROW_TYPES[kind]) for field, kind in self.types.items()])
-        self._pieces.append(pa.RecordBatch.from_pylist(self._rows, schema))
-        self._rows = []
-        num_rows = sum(piece.num_rows for piece in self._pieces)
-        num_bytes = sum(piece.nbytes for piece in self._pieces)
-        if num_rows >= _MOST_ROWS or num_bytes >= _MOST_BYTES:
-            self._end_shard()
-
-    def _end_shard(self) -> None:
-        if not self._pieces:
-            return
-        (batch,) = pa.Table.from_batches(self._pieces).combine_chunks().to_batches()
-        self._pieces = []
-        path = pathlib.Path(self._folder, f"{len(self.shards):05d}.arrow")
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
-        _flush_to_disk(path)
-        self.shards.append(Shard(path.name, batch.num_rows, _sha256(path)))
-
-
-@contextlib.contextmanager
-def temporary_folder(folder: str) -> Iterator[str]:
-    """A folder beside `folder` to write in; gone at the end, unless `put_in_place` renamed it."""
-    final = pathlib.Path(folder)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(final.parent)
-    name = f".{final.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-    temporary = final.with_name(name)
-    temporary.mkdir()
-    try:
-        yield str(temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def put_in_place(temporary: str, folder: str, metadata: Metadata) -> None:
-    """Completes a temporary folder with its metadata and renames it to what readers look for.
+def put_in_place(work_folder: str, folder: str, metadata: Metadata) -> None:
+    """Completes a folder of shards with the metadata and renames it to what readers look for.
 
     Where another process was faster with the same data, its folder stays and ours goes.
+
+    Raises:
+      FileNotFoundError: the folder is gone.
     """
-    path = pathlib.Path(temporary, _METADATA)
-    path.write_text(json.dumps(dataclasses.asdict(metadata), indent=1), "utf-8")
-    _flush_to_disk(path)
+    with _atomically(pathlib.Path(work_folder, _METADATA)) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(metadata), indent=1), "utf-8")
+        _flush_to_disk(temporary)
     there = read_metadata(folder)
-    if there is not None and there.stamps == metadata.stamps:
-        return
-    with contextlib.suppress(FileNotFoundError):  # rows made of other data make room
-        outdated = f"{temporary}.old"
-        os.rename(folder, outdated)
-        shutil.rmtree(outdated)
+    if there is not None and there.stamps != metadata.stamps:  # rows of other data make room
+        outdated = _temporary(pathlib.Path(folder).parent)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, outdated)
+            _remove(outdated)
     try:
-        os.rename(temporary, folder)
+        os.rename(work_folder, folder)
     except OSError:
         if read_metadata(folder) is None:
             raise
+        shutil.rmtree(work_folder, ignore_errors=True)
 
 
-def _sweep(parent: pathlib.Path) -> None:
-    """Removes the temporary folders of processes of this machine that are no more."""
-    host = re.escape(socket.gethostname())
-    for path in parent.glob(".*"):
-        match = re.fullmatch(rf"\..+\.{host}\.(\d+)\.[0-9a-f]{{8}}(\.old)?", path.name)
-        if match and not _is_alive(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
+def sweep(folder: str, work_folder: str) -> None:
+    """Removes what preparing the rows of `folder` left behind elsewhere than in `work_folder`.
+
+    That is: temporary files of processes that are no more, and shards of other data.
+    """
+    final = pathlib.Path(folder)
+    for path in final.parent.glob(".*"):
+        of_other_data = path.name.startswith(f".{final.name}.") and str(path) != work_folder
+        is_stray = path.name.startswith(_TEMPORARY) and not _is_being_written(path)
+        if of_other_data or is_stray:
+            _remove(path)
 
 
-def _is_alive(process: int) -> bool:
+def verify(folder: str, shard: Shard) -> str:
+    """Compares a shard with its checksum, unless that was done since it last changed.
+
+    Returns:
+      The shard's path.
+
+    Raises:
+      StoreError: the shard is missing or is not what was written; names the file.
+    """
+    path = pathlib.Path(folder, shard.name)
+    stamp = _stamp(path)
+    marker = path.with_name(_VERIFIED)
+    if _read_verified(marker).get(shard.name) == stamp:
+        return str(path)
+    if _sha256(path) != shard.sha256:
+        raise _damaged(path, "its checksum is not that of the rows written")
+    verified = {**_read_verified(marker), shard.name: stamp}
+    # A store that one may only read is verified every time.
+    with contextlib.suppress(OSError), _atomically(marker) as temporary:
+        temporary.write_text(json.dumps(verified), "utf-8")
+    return str(path)
+
+
+def _read_verified(marker: pathlib.Path) -> dict[str, list[int]]:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return dict(json.loads(marker.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+@contextlib.contextmanager
+def _atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary file to write, which then takes the name `path`.
+
+    It lies beside the folder, not in it, so that a killed process leaves no stray among the shards.
+    """
+    temporary = _temporary(path.parent.parent)
+    with temporary.open("xb") as lock:
+        with contextlib.suppress(OSError):  # where nothing can be locked, nothing is swept either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _is_being_written(path: pathlib.Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except IsADirectoryError:  # outdated rows on their way out
         return False
-    except PermissionError:
+    except OSError:
         return True
-    return True
+    return False
+
+
+def _temporary(parent: pathlib.Path) -> pathlib.Path:
+    return parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _stamp(path: pathlib.Path) -> list[int]:
@@ -235,7 +268,7 @@ def _stamp(path: pathlib.Path) -> list[int]:
         found = path.stat()
     except FileNotFoundError:
         raise _damaged(path, "the file is gone") from None
-    return [found.st_size, found.st_mtime_ns]
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -68,14 +68,23 @@ class ByRate:
     Args:
       num_rows: rows of each task.
       rates: relative rate of each task, above 0.
+      keys: uint64 key of each task; with the seed it says in which order the task's rows come, so
+        that the order is the same in every mixture.
       seed: what the order of the tasks and of the rows is drawn from.
       shuffle: whether a task's rows come in an order drawn anew for each epoch.
     """
 
     def __init__(
-        self, num_rows: Sequence[int], rates: Sequence[float], *, seed: int, shuffle: bool
+        self,
+        num_rows: Sequence[int],
+        rates: Sequence[float],
+        keys: Sequence[int],
+        *,
+        seed: int,
+        shuffle: bool,
     ):
         self._num_rows = np.asarray(num_rows, np.int64)
+        self._keys = np.asarray(keys, np.uint64)
         self._slots = apportion(rates, _BLOCK)
         self._ends = np.cumsum(self._slots)
         self._stride = round(_BLOCK * (5**0.5 - 1) / 2) | 1  # odd: every slot is visited once
@@ -94,7 +103,7 @@ class ByRate:
         turn = block * self._slots[task] + self._turns_before(step, first, task)
         epoch, row = np.divmod(turn, self._num_rows[task])
         if self._shuffle:
-            row = draws.permute(row, self._num_rows[task], self._seed, task, epoch)
+            row = draws.permute(row, self._num_rows[task], self._seed, self._keys[task], epoch)
         return Locations(task, row, epoch)
 
     def _turns_before(self, step: np.ndarray, first: np.ndarray, task: np.ndarray) -> np.ndarray:

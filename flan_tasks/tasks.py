@@ -1,25 +1,28 @@
 """The only place that registers seqio tasks: one for each dataset and variant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import seqio
 import tensorflow as tf
 
 from flan_tasks import metrics, postprocess
-from flan_tasks.prompts import prompt_dataset
+from flan_tasks.features import OUTPUT_FEATURES
+from flan_tasks.feed import FEATURES, Resumable, prompt_dataset
+from flan_tasks.prompts import DEFAULT_SEED, Lengths, PromptStream
 from flan_tasks.spec import Dataset
 from flan_tasks.variants import VariantPipeline
-from flan_tasks.vocabulary import VOCABULARY
 
-OUTPUT_FEATURES = {
-    "inputs": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
-    "targets": seqio.Feature(vocabulary=VOCABULARY, add_eos=True),
-}
+# A cache is made for no model in particular: few-shot prompts keep the exemplars that fit the
+# paper's lengths (arXiv 2301.13688, appendix).
+_CACHED_LENGTHS = {"inputs": 2048, "targets": 512}
+# Rows that one worker of a cache-building job renders.
+_ROWS_PER_CACHE_SHARD = 50_000
 # Only a cache read back from disk is shuffled through a buffer.
 _CACHED_SHUFFLE_BUFFER = 1000
 
 
-class PromptTask(seqio.Task):
+class PromptTask(Resumable, seqio.Task):
     """A seqio task whose examples are a dataset's rows in one variant."""
 
     @property
@@ -54,14 +57,19 @@ class PromptTask(seqio.Task):
             return super().get_dataset(
                 sequence_length, split, True, *order, trim_output_features, try_in_mem_cache
             )
-        return self.source.get_dataset(
-            split,
-            shuffle,
-            seed,
-            shard_info,
-            sequence_length=sequence_length,
+        stream = self.stream(
+            sequence_length,
+            split=split,
+            shuffle=shuffle,
+            seed=seed,
             num_epochs=num_epochs,
+            prepare_missing=shard_info is None or shard_info.num_shards == 1,
         )
+        return prompt_dataset(stream, FEATURES, shard_info=shard_info, start=self.start)
+
+    def stream(self, sequence_length: Mapping[str, int] | None, **arguments: Any) -> PromptStream:
+        """The task's examples by position, without TensorFlow; see `PromptSource.stream`."""
+        return self.source.stream(sequence_length, **arguments)
 
 
 class PromptSource(seqio.DataSource):
@@ -77,8 +85,9 @@ class PromptSource(seqio.DataSource):
         return True
 
     def list_shards(self, split: str) -> Sequence[str]:
-        """Any number of shards can be read; small splits are best read as one."""
-        return [split]
+        """As many shards as workers of a cache-building job may share a split."""
+        num_rows = self.pipeline.dataset.num_examples.get(split, 0)
+        return [f"{split}/{i}" for i in range(max(1, -(-num_rows // _ROWS_PER_CACHE_SHARD)))]
 
     def get_dataset(
         self,
@@ -87,20 +96,41 @@ class PromptSource(seqio.DataSource):
         seed=None,
         shard_info=None,
         *,
-        sequence_length=None,
+        sequence_length=_CACHED_LENGTHS,
         use_cached=False,
         num_epochs=1,
     ) -> tf.data.Dataset:
         """The examples of a split; see `seqio.DataSource.get_dataset`."""
-        return prompt_dataset(
-            [self.pipeline],
-            None,
-            sequence_length=sequence_length,
+        stream = self.stream(
+            sequence_length,
             split=split,
             shuffle=shuffle,
             seed=seed,
-            shard_info=shard_info,
             num_epochs=num_epochs,
+            prepare_missing=shard_info is None or shard_info.num_shards == 1,
+        )
+        return prompt_dataset(stream, FEATURES, shard_info=shard_info)
+
+    def stream(
+        self,
+        sequence_length: Mapping[str, int] | None,
+        *,
+        split: str = "train",
+        shuffle: bool = True,
+        seed: int | None = None,
+        num_epochs: int | None = None,
+        prepare_missing: bool = True,
+    ) -> PromptStream:
+        """The examples by position, without TensorFlow."""
+        return PromptStream(
+            [self.pipeline],
+            None,
+            split=split,
+            shuffle=shuffle,
+            seed=DEFAULT_SEED if seed is None else int(seed),
+            lengths=Lengths.of(sequence_length),
+            num_epochs=num_epochs,
+            prepare_missing=prepare_missing,
         )
 
 
@@ -116,9 +146,21 @@ def register(datasets: Iterable[Dataset]) -> None:
                 pipeline.name,
                 task_cls=PromptTask,
                 source=PromptSource(pipeline),
-                preprocessors=[seqio.CacheDatasetPlaceholder()],
+                preprocessors=[seqio.CacheDatasetPlaceholder(), _only_fitting],
                 output_features=OUTPUT_FEATURES,
                 postprocess_fn=postprocess.references_or_text,
                 metric_fns=metrics.functions(dataset, variant),
                 shuffle_buffer_size=_CACHED_SHUFFLE_BUFFER,
             )
+
+
+def _only_fitting(
+    dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None = None
+) -> tf.data.Dataset:
+    """Leaves out examples of a cache that are too long for the model: seqio would cut them."""
+    lengths = {name: n for name, n in (sequence_length or {}).items() if n is not None}
+
+    def fits(example):
+        return tf.reduce_all([tf.size(example[name]) <= n for name, n in lengths.items()])
+
+    return dataset.filter(fits)

@@ -11,12 +11,13 @@ samples: it is for demonstrations and tests, not for a model that anyone will us
 
 import dataclasses
 import functools
+import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
 
 import gin
-import seqio
+import sentencepiece
 
 from flan_tasks.errors import VocabularyError
 
@@ -38,33 +39,39 @@ def settings(path: str | None = None) -> Settings:
     return Settings(str(SMALL_VOCABULARY) if path == "small" else path)
 
 
-class FlanVocabulary(seqio.SentencePieceVocabulary):
-    """The vocabulary of all tasks; which file it is, is settled when it is used.
+class Tokenizer:
+    """A SentencePiece model.
 
-    The file holds T5's 100 sentinels itself, as T5's own does, so none are added.
+    Attributes:
+      end_of_sequence: id of the token that every input and target ends with.
+      num_tokens: how many ids there are.
+      fingerprint: the same for the same model, wherever its file lies.
     """
 
-    def __init__(self):
-        super().__init__(sentencepiece_model_file="")
-
-    @property
-    def sentencepiece_model_file(self) -> str:
-        """The file in use now."""
-        return settings().path
-
-    def _model_context(self):
-        return _read(self.sentencepiece_model_file)._model_context()
+    def __init__(self, model: bytes):
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.end_of_sequence: int = self._processor.eos_id()
+        self.num_tokens: int = self._processor.vocab_size()
+        self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts at once, without an end-of-sequence token."""
-        return self.tokenizer.EncodeAsIds(list(texts))
+        return self._processor.encode(list(texts))
+
+
+def tokenizer() -> Tokenizer:
+    """The tokenizer of the SentencePiece model in use.
+
+    Raises:
+      VocabularyError: the file cannot be read, or is no SentencePiece model.
+    """
+    return _read(settings().path)
 
 
 @functools.cache
-def _read(path: str) -> seqio.SentencePieceVocabulary:
-    vocabulary = seqio.SentencePieceVocabulary(path)
+def _read(path: str) -> Tokenizer:
     try:
-        vocabulary.load_model()
+        return Tokenizer(_bytes(path))
     except Exception as error:  # whatever the file system or the parser raises
         raise VocabularyError(
             f"cannot read the SentencePiece model ({type(error).__name__}: {error})",
@@ -72,7 +79,12 @@ def _read(path: str) -> seqio.SentencePieceVocabulary:
             remedy="Set vocabulary.settings.path in gin, or FLAN_VOCABULARY, to a local copy of "
             f"{T5_VOCABULARY}, or to 'small' for the one made for the embedded samples.",
         ) from error
-    return vocabulary
 
 
-VOCABULARY = FlanVocabulary()
+def _bytes(path: str) -> bytes:
+    if "://" not in path:
+        return pathlib.Path(path).read_bytes()
+    import tensorflow as tf  # which reads from buckets; local files need none of it
+
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read()

@@ -1,42 +1,73 @@
 #!/usr/bin/env python
 """Prepares datasets: reads their raw rows, cleans them, and stores them for training.
 
-    python tools/prepare.py bool_q niv2 --data_dir /data/flan
-    python tools/prepare.py all --use samples
+    python tools/prepare.py bool_q niv2 --data_dir /data/flan --out /data/prepared
+    python tools/prepare.py all --workers 8
+    python tools/prepare.py all --runner FnApiRunner
 
-A family's name stands for all its datasets. What is prepared already is left as it is. A dataset
-that cannot be prepared does not stop the others; the exit code is then 1.
+A family's name stands for all its datasets. What is prepared already is left as it is, and a run
+that was stopped, or killed, goes on where it was. A dataset that cannot be prepared does not stop
+the others; the exit code is then 1.
+
+With --runner the work is a pipeline of Apache Beam (pip install 'flan-tasks[beam]'), on any of its
+runners; every worker has to see --out and the raw rows under the same paths. On a single machine,
+FnApiRunner is the one to name: DirectRunner first tries to download another program, Prism.
+However they are made, the files are the same, byte for byte.
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 os.environ.setdefault("FLAN_TASKS_REGISTER", "0")  # reading cards needs no seqio
 
 import gin
+import tqdm
 
-from flan_tasks import catalog, sources, store
+from flan_tasks import catalog, prepare_runners, sources, store
 from flan_tasks.errors import FlanError
 from flan_tasks.spec import Dataset
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a split: its rows, or the error."""
+
+    name: str
+    split: str
+    seconds: float
+    prepared: store.PreparedSplit | None
+    error: str = ""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.beam_option and not options.runner:
+        parser.error("--beam_option goes with --runner")
+    if options.workers < 1:
+        parser.error("--workers has to be 1 or more")
     try:
         for path in options.gin_file:
             gin.parse_config_file(path, skip_unknown=True)
         settings = _settings(options)
         datasets = [dataset for name in options.datasets for dataset in _named(name)]
+        if options.dry_run:
+            return _report(datasets, settings)
+        wanted = [(dataset, split) for dataset in datasets for split in dataset.splits]
+        start = time.monotonic()
+        _make_shards(wanted, settings, options)
     except (FlanError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    if options.dry_run:
-        return _report(datasets, settings)
-    results = [_prepare(each, split, settings) for each in datasets for split in each.splits]
-    complaints = list(filter(None, results))
+    progress = tqdm.tqdm(wanted, "prepared", unit=" splits", disable=None)
+    outcomes = [_prepare(dataset, split, settings) for dataset, split in progress]
+    _print_table(outcomes, time.monotonic() - start)
+    complaints = [outcome.error for outcome in outcomes if outcome.error]
     for complaint in complaints:
         print(f"\n{complaint}", file=sys.stderr)
     return 1 if complaints else 0
@@ -46,57 +77,85 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("datasets", nargs="+", metavar="DATASET", help="dataset, family, or all")
-    parser.add_argument("--data_dir", help="folder of the published files (FLAN_DATA_DIR)")
-    parser.add_argument("--store_dir", help="folder of the prepared rows (FLAN_STORE_DIR)")
-    parser.add_argument("--tfds_data_dir", help="TFDS's data directory (TFDS_DATA_DIR)")
-    parser.add_argument(
-        "--use", nargs="+", choices=sources.KINDS, help="kinds of source, first choice first"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("datasets", nargs="+", metavar="DATASET", help="dataset, family, or all")
+    add("--data_dir", help="folder of the published files (FLAN_DATA_DIR)")
+    add("--out", metavar="DIR", help="folder of the prepared rows (FLAN_STORE_DIR)")
+    add("--tfds_data_dir", help="TFDS's data directory (TFDS_DATA_DIR)")
+    add("--use", nargs="+", choices=sources.KINDS, help="kinds of source, first choice first")
+    add(
         "--allow_partial",
         action="store_true",
         default=None,
         help="take splits with another number of rows than published",
     )
-    parser.add_argument(
-        "--gin_file", action="append", default=[], help="gin file with sources.settings; repeatable"
+    add("--gin_file", action="append", default=[], help="gin with sources.settings; repeatable")
+    add("--dry_run", action="store_true", help="say what each source has, prepare nothing")
+    runners = parser.add_mutually_exclusive_group()
+    runners.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes of this machine (1)"
     )
-    parser.add_argument(
-        "--dry_run", action="store_true", help="say what each source has, prepare nothing"
+    runners.add_argument("--runner", help="Apache Beam's runner: FnApiRunner, DataflowRunner, …")
+    add(
+        "--beam_option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of Beam's or of its runner's; repeatable",
     )
     return parser
 
 
 def _settings(options: argparse.Namespace) -> sources.Settings:
-    keys = ("data_dir", "store_dir", "tfds_data_dir", "use", "allow_partial")
-    given = {key: value for key in keys if (value := getattr(options, key)) is not None}
-    return sources.settings(**given)
+    keys = {key: key for key in ("data_dir", "tfds_data_dir", "use", "allow_partial")}
+    keys["store_dir"] = "out"
+    given = {key: getattr(options, option) for key, option in keys.items()}
+    return sources.settings(**{key: value for key, value in given.items() if value is not None})
 
 
 def _named(name: str) -> list[Dataset]:
     return list(catalog.load().values()) if name == "all" else catalog.named(name)
 
 
-def _prepare(dataset: Dataset, split: str, settings: sources.Settings) -> str:
-    """Prepares a split and prints a line on it; returns the error, empty if there was none."""
+def _make_shards(
+    wanted: Sequence[tuple[Dataset, str]], settings: sources.Settings, options: argparse.Namespace
+) -> None:
+    """Has other processes make the shards, if so asked; else they are made one by one later."""
+    if options.runner:
+        arguments = [f"--runner={options.runner}", *(f"--{each}" for each in options.beam_option)]
+        prepare_runners.on_beam(wanted, settings, arguments)
+    elif options.workers > 1:
+        prepare_runners.on_processes(wanted, settings, options.workers)
+
+
+def _prepare(dataset: Dataset, split: str, settings: sources.Settings) -> Outcome:
     start = time.monotonic()
+    prepared, error = None, ""
     try:
         prepared = store.open_split(dataset, split, settings)
-    except FlanError as error:
-        print(f"{dataset.name:<40} {split:<10}     failed", flush=True)
-        return str(error)
-    seconds = time.monotonic() - start
-    dropped = ", ".join(f"{reason} {count:,}" for reason, count in prepared.drops.items())
-    print(
-        f"{dataset.name:<40} {split:<10} {prepared.num_rows:>10,} rows {seconds:>8.1f} s   "
-        f"dropped: {dropped or 'none'}   {prepared.origin}",
-        flush=True,
-    )
-    return ""
+    except (FlanError, OSError) as fault:
+        error = str(fault)
+    return Outcome(dataset.name, split, time.monotonic() - start, prepared, error)
 
 
-def _report(datasets: list[Dataset], settings: sources.Settings) -> int:
+def _print_table(outcomes: Sequence[Outcome], seconds: float) -> None:
+    width = max((len(outcome.name) for outcome in outcomes), default=0)
+    print(f"{'dataset':<{width}} {'split':<12} {'rows':>12} {'seconds':>8}  dropped / origin")
+    for outcome in outcomes:
+        head = f"{outcome.name:<{width}} {outcome.split:<12}"
+        if outcome.prepared is None:
+            print(f"{head} {'failed':>12} {outcome.seconds:>8.1f}  see below")
+            continue
+        drops = outcome.prepared.drops.items()
+        dropped = ", ".join(f"{reason} {count:,}" for reason, count in drops) or "none"
+        rows = f"{outcome.prepared.num_rows:>12,}"
+        print(f"{head} {rows} {outcome.seconds:>8.1f}  {dropped} / {outcome.prepared.origin}")
+    done = [outcome.prepared for outcome in outcomes if outcome.prepared]
+    num_rows = sum(prepared.num_rows for prepared in done)
+    print(f"{len(done)} of {len(outcomes)} splits, {num_rows:,} rows, {seconds:.1f} s", flush=True)
+
+
+def _report(datasets: Sequence[Dataset], settings: sources.Settings) -> int:
     """Prints what each source has; returns 1 if some dataset is nowhere at hand."""
     code = 0
     for dataset in datasets:

@@ -1,20 +1,16 @@
-"""Where seqio's datasets become batches on the mesh; of the engine's libraries, the one with TF.
+"""Where seqio's datasets become batches on the mesh: what training, evaluation and inference share.
 
-Every process reads only the rows that its devices need. The position in the training data can be
-saved and restored exactly, at any step, without replaying what was read before.
+Every process reads only the rows that its devices need.
 """
 
-import collections
 import difflib
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 import seqio
 import tensorflow as tf
-from etils import epath
 from jax.sharding import NamedSharding
 
 from t5x.errors import T5XError
@@ -22,8 +18,10 @@ from t5x.utils import DatasetConfig, import_module
 
 Provider: TypeAlias = seqio.Task | seqio.Mixture
 HostBatch = dict[str, np.ndarray]
+# See `models.EncoderDecoderModel`; None is `seqio.EncDecFeatureConverter`.
+ConverterClass: TypeAlias = Callable[..., seqio.FeatureConverter] | None
 
-_BATCHES_AHEAD = 2
+_PACKING_SUFFIXES = ("_segment_ids", "_positions")
 _NAMES_SUGGESTED = 3
 
 
@@ -100,76 +98,78 @@ def check_not_packed(config: DatasetConfig, where: str) -> None:
         )
 
 
-def feature_converter(config: DatasetConfig) -> seqio.FeatureConverter:
-    """The converter to an encoder-decoder's features, packing if configured."""
-    return seqio.EncDecFeatureConverter(
-        pack=config.pack, use_custom_packing_ops=config.use_custom_packing_ops
+def lengths(config: DatasetConfig) -> Mapping[str, int]:
+    """Tokens per feature.
+
+    Raises:
+        T5XError: none are configured.
+    """
+    if config.task_feature_lengths is None:
+        raise T5XError(
+            "it is None",
+            where="DatasetConfig.task_feature_lengths",
+            remedy="Give a length for every feature, such as {'inputs': 512, 'targets': 128}; only "
+            "inference evaluation can do without.",
+        )
+    return config.task_feature_lengths
+
+
+def feature_converter(
+    config: DatasetConfig, converter_cls: ConverterClass, **options: Any
+) -> seqio.FeatureConverter:
+    """The model's converter, packing if configured; `options` are further arguments for it."""
+    return (converter_cls or seqio.EncDecFeatureConverter)(
+        pack=config.pack, use_custom_packing_ops=config.use_custom_packing_ops, **options
     )
 
 
-class TrainingData:
-    """An endless stream of global training batches, read ahead by a thread.
+def come_packed(rows: tf.data.Dataset) -> bool:
+    """Whether each row holds several examples already, told apart by segment ids."""
+    return any(name.endswith("_segment_ids") for name in rows.element_spec)
+
+
+def converted(
+    rows: tf.data.Dataset,
+    config: DatasetConfig,
+    converter_cls: ConverterClass,
+    kept: Sequence[str] = (),
+) -> tf.data.Dataset:
+    """A task's rows as the model's features, packed if configured.
 
     Args:
-        config: the dataset; it is repeated forever.
-        sharding: how batches lie on the mesh: `[batch, ...]`, rows over devices.
-
-    Attributes:
-        shapes: the shape `[batch, length]` of each feature of a global batch.
+        rows: `inputs` and `targets` int32 [length], and perhaps the segment ids and positions of
+            rows that come packed.
+        config: says whether to pack, and how long features get.
+        converter_cls: the model's.
+        kept: names of further features, int64 [1], that pass through as they are. seqio lets none
+            through where it packs.
 
     Raises:
-        T5XError: see `find_provider`; or the batch size doesn't divide over processes.
+        T5XError: rows come packed, and the converter would take each for a single example.
     """
-
-    def __init__(self, config: DatasetConfig, sharding: NamedSharding) -> None:
-        self._config = config
-        self._sharding = sharding
-        dataset = _training_dataset(config, sharding)
-        self.shapes = {
-            name: (config.batch_size, *spec.shape[1:])
-            for name, spec in dataset.element_spec.items()
-        }
-        self._stream = _Stream(dataset)
-
-    def check_not_empty(self) -> None:
-        """Waits for the first batch.
-
-        Raises:
-            T5XError: there is none.
-        """
-        if self._stream.is_empty():
-            raise _empty(self._config)
-
-    def __next__(self) -> dict[str, jax.Array]:
-        """The next global batch, on the devices."""
-        batch = next(self._stream, None)
-        if batch is None:
-            raise _empty(self._config)
-        return to_devices(batch, self._sharding, self._config.batch_size)
-
-    def save(self, path: epath.Path) -> None:
-        """Writes down the position after the last batch that `next` returned."""
-        self._stream.save(epath.Path(path))
-
-    def restore(self, path: epath.Path) -> None:
-        """Goes to the position that `save(path)` wrote down; only before the first batch."""
-        self._stream.restore(epath.Path(path))
-
-    def close(self) -> None:
-        """Stops reading ahead."""
-        self._stream.close()
+    if come_packed(rows) and _takes_single_examples(config, converter_cls):
+        raise _examples_would_merge(config)
+    spec = seqio.FeatureConverter.FeatureSpec(dtype=tf.int64)
+    options = {"passthrough_features": dict.fromkeys(kept, spec)} if kept else {}
+    converter = feature_converter(config, converter_cls, **options)
+    features = converter(rows, {**lengths(config), **dict.fromkeys(kept, 1)})
+    if come_packed(rows) and "encoder_segment_ids" not in features.element_spec:
+        raise _examples_would_merge(config)
+    return features
 
 
 def evaluation_batches(
-    config: DatasetConfig, task: seqio.Task, max_batches: int | None
+    config: DatasetConfig,
+    task: seqio.Task,
+    max_batches: int | None,
+    converter_cls: ConverterClass = None,
 ) -> Iterator[HostBatch]:
     """Batches of one pass over a task, `[batch_size, length]` all; the last one is filled up.
 
     Rows that fill up repeat the first row with `decoder_loss_weights` 0, so they count for nothing.
     """
-    lengths = _lengths(config)
     dataset = task.get_dataset(
-        sequence_length=lengths,
+        sequence_length=lengths(config),
         split=config.split,
         shuffle=config.shuffle,
         num_epochs=1,
@@ -178,9 +178,9 @@ def evaluation_batches(
         trim_output_features=config.trim_output_features,
     )
     # Packing would warn of every further feature that the task gives for its metrics.
-    names = [name for name in task.output_features if name in dataset.element_spec]
-    known = dataset.map(lambda example: {name: example[name] for name in names})
-    batched = feature_converter(config)(known, lengths).batch(config.batch_size)
+    names = {name + suffix for name in task.output_features for suffix in ("", *_PACKING_SUFFIXES)}
+    known = dataset.map(lambda example: {n: x for n, x in example.items() if n in names})
+    batched = converted(known, config, converter_cls).batch(config.batch_size)
     for batch in batched.take(-1 if max_batches is None else max_batches).as_numpy_iterator():
         rows = len(batch["decoder_target_tokens"])
         batch = filled_up(batch, config.batch_size)
@@ -229,28 +229,6 @@ def local_rows(batch: HostBatch, sharding: NamedSharding) -> HostBatch:
     return {name: feature[part] for name, feature in batch.items()}
 
 
-def _training_dataset(config: DatasetConfig, sharding: NamedSharding) -> tf.data.Dataset:
-    index, count = process_shard(sharding, config.batch_size)
-    dataset = seqio.get_dataset(
-        find_provider(config),
-        task_feature_lengths=_lengths(config),
-        dataset_split=config.split,
-        shuffle=config.shuffle,
-        num_epochs=None,
-        feature_converter=feature_converter(config),
-        shard_info=seqio.ShardInfo(index=index, num_shards=count),
-        use_cached=config.use_cached,
-        seed=config.seed,
-        batch_size=config.batch_size // count,
-        trim_output_features=config.trim_output_features,
-    )
-    options = tf.data.Options()
-    options.deterministic = True
-    # Maps over Python functions count as stateful; their position is their input's.
-    options.experimental_external_state_policy = tf.data.experimental.ExternalStatePolicy.IGNORE
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
-
-
 def _registered(name: str) -> Provider:
     mixtures, tasks = seqio.MixtureRegistry.names(), seqio.TaskRegistry.names()
     if name in mixtures or name in tasks:
@@ -265,119 +243,15 @@ def _registered(name: str) -> Provider:
     )
 
 
-def _lengths(config: DatasetConfig) -> Mapping[str, int]:
-    if config.task_feature_lengths is None:
-        raise T5XError(
-            "it is None",
-            where="DatasetConfig.task_feature_lengths",
-            remedy="Give a length for every feature, such as {'inputs': 512, 'targets': 128}; only "
-            "inference evaluation can do without.",
-        )
-    return config.task_feature_lengths
+def _takes_single_examples(config: DatasetConfig, converter_cls: ConverterClass) -> bool:
+    return type(feature_converter(config, converter_cls)) is seqio.EncDecFeatureConverter
 
 
-def _empty(config: DatasetConfig) -> T5XError:
+def _examples_would_merge(config: DatasetConfig) -> T5XError:
     name = getattr(config.mixture_or_task_name, "name", config.mixture_or_task_name)
     return T5XError(
-        f"'{name}' has no example in split '{config.split}'",
-        where="DatasetConfig.mixture_or_task_name",
-        remedy="Check that its source holds rows, and that no preprocessor filters all of them "
-        "(examples longer than task_feature_lengths, say).",
+        f"the rows of '{name}' come packed, and would be taken for single examples",
+        where="models.EncoderDecoderModel.feature_converter_cls",
+        remedy="Bind a feature converter for packed rows, and set DatasetConfig.pack = True; to "
+        "infer, name the mixture that was packed instead.",
     )
-
-
-class _Stream:
-    """Reads a dataset ahead in a thread, and can save what was and what wasn't handed out yet."""
-
-    def __init__(self, dataset: tf.data.Dataset) -> None:
-        self._iterator = iter(dataset)
-        self._ahead: collections.deque[HostBatch | Exception | None] = collections.deque()
-        self._reading = threading.Lock()
-        self._room = threading.Semaphore(_BATCHES_AHEAD)
-        self._ready = threading.Semaphore(0)
-        self._closed = False
-        self._thread: threading.Thread | None = None
-
-    def __next__(self) -> HostBatch:
-        self._start()
-        self._ready.acquire()
-        item = self._ahead.popleft()
-        if item is None or isinstance(item, Exception):
-            self._ahead.append(item)
-            self._ready.release()
-            raise StopIteration if item is None else item
-        self._room.release()
-        return item
-
-    def is_empty(self) -> bool:
-        self._start()
-        self._ready.acquire()
-        self._ready.release()
-        if isinstance(self._ahead[0], Exception):
-            raise self._ahead[0]
-        return self._ahead[0] is None
-
-    def save(self, path: epath.Path) -> None:
-        with self._reading:
-            tf.train.Checkpoint(iterator=self._iterator).write(f"{path}.iterator")
-            batches = [item for item in self._ahead if isinstance(item, dict)]
-        _write_batches(epath.Path(f"{path}.ahead.npz"), batches)
-
-    def restore(self, path: epath.Path) -> None:
-        assert self._thread is None, "a stream that is being read has no place to go back to"
-        tf.train.Checkpoint(iterator=self._iterator).read(f"{path}.iterator").assert_consumed()
-        for batch in _read_batches(epath.Path(f"{path}.ahead.npz")):
-            self._ahead.append(batch)
-            self._room.acquire()
-            self._ready.release()
-
-    def close(self) -> None:
-        self._closed = True
-        self._room.release()
-        if self._thread is not None:
-            self._thread.join()
-        self._iterator = None
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._read, name="t5x-data", daemon=True)
-            self._thread.start()
-
-    def _read(self) -> None:
-        item: HostBatch | Exception | None = {}
-        while isinstance(item, dict):
-            self._room.acquire()
-            if self._closed:
-                return
-            with self._reading:
-                item = self._read_one()
-                self._ahead.append(item)
-            self._ready.release()
-
-    def _read_one(self) -> HostBatch | Exception | None:
-        try:
-            element = next(self._iterator)
-        except StopIteration:
-            return None
-        except Exception as error:  # handed to the consumer, who waits for it
-            # Its traceback would keep the pipeline alive, which `close` ends.
-            return error.with_traceback(None)
-        return {name: tensor.numpy() for name, tensor in element.items()}
-
-
-def _write_batches(path: epath.Path, batches: Sequence[HostBatch]) -> None:
-    named: dict[str, Any] = {
-        f"{i}/{name}": x for i, batch in enumerate(batches) for name, x in batch.items()
-    }
-    with path.open("wb") as file:
-        np.savez(file, count=np.int64(len(batches)), **named)
-
-
-def _read_batches(path: epath.Path) -> list[HostBatch]:
-    with path.open("rb") as file, np.load(file) as saved:
-        batches: list[HostBatch] = [{} for _ in range(int(saved["count"]))]
-        for key in saved.files:
-            if key != "count":
-                index, name = key.split("/", 1)
-                batches[int(index)][name] = saved[key]
-    return batches

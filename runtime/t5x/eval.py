@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import seqio
-from clu import metric_writers
 
 from t5x import checkpoints, data, gin_utils, progress
 from t5x.evaluation import InferenceEvaluator
@@ -26,9 +25,7 @@ def evaluate(
     partitioner: PjitPartitioner,
     output_dir: str,
     inference_evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
-    summarize_config_fn: Callable[
-        [str, metric_writers.MetricWriter | None, int], None
-    ] = gin_utils.summarize_gin_config,
+    summarize_config_fn: gin_utils.ConfigSummary = gin_utils.summarize_gin_config,
 ) -> dict[int, dict[str, dict[str, float]]]:
     """Evaluates one checkpoint, or with mode "all" each of a directory in turn.
 

@@ -30,6 +30,7 @@ class TeacherForcedEvaluator:
         trainer: takes the evaluation steps.
         partitioner: places batches.
         eval_steps: the greatest number of batches per task.
+        converter_cls: the model's feature converter.
 
     Raises:
         T5XError: see `data.find_provider`; or the mesh doesn't divide the batch.
@@ -41,12 +42,14 @@ class TeacherForcedEvaluator:
         trainer: Trainer,
         partitioner: PjitPartitioner,
         eval_steps: int,
+        converter_cls: data.ConverterClass = None,
     ) -> None:
         partitioner.check_batch_size(config.batch_size)
         self._config = config
         self._trainer = trainer
         self._sharding = partitioner.batch_sharding
         self._eval_steps = eval_steps
+        self._converter_cls = converter_cls
         self._name = data.find_provider(config).name
         self._tasks = data.tasks_with_split(config)
         self._cache: dict[str, list[data.HostBatch]] = {}
@@ -74,12 +77,12 @@ class TeacherForcedEvaluator:
         return {name: float(np.sum([step[name] for step in values])) for name in values[0]}
 
     def _batches(self, task: seqio.Task) -> Any:
+        if task.name in self._cache:
+            return self._cache[task.name]
+        batches = data.evaluation_batches(self._config, task, self._eval_steps, self._converter_cls)
         if not self._config.use_memory_cache:
-            return data.evaluation_batches(self._config, task, self._eval_steps)
-        if task.name not in self._cache:
-            batches = data.evaluation_batches(self._config, task, self._eval_steps)
-            self._cache[task.name] = list(batches)
-        return self._cache[task.name]
+            return batches
+        return self._cache.setdefault(task.name, list(batches))
 
 
 class InferenceEvaluator:
@@ -110,7 +113,7 @@ class InferenceEvaluator:
         provider = data.find_provider(config)
         self._evaluator = evaluator_cls(
             mixture_or_task_name=data.registered_name(provider),
-            feature_converter=data.feature_converter(config),
+            feature_converter=data.feature_converter(config, model.feature_converter_cls),
             eval_split=config.split,
             use_cached=config.use_cached,
             seed=config.seed,

@@ -11,7 +11,7 @@ import importlib.metadata
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import gin
 import jax
@@ -23,6 +23,9 @@ from t5x import dry_run, gin_errors
 
 _SEARCH_PATH_GROUP = "t5x.gin_search_paths"
 _PACKAGE_PARENT = str(epath.Path(__file__).parent.parent)
+
+# A function of a directory, a writer for texts and a step; see `summarize_gin_config`.
+ConfigSummary: TypeAlias = Callable[[str, metric_writers.MetricWriter | None, int], None]
 
 FLAGS = flags.FLAGS
 

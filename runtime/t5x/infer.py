@@ -19,7 +19,6 @@ import jax
 import numpy as np
 import seqio
 import tensorflow as tf
-from clu import metric_writers
 from etils import epath
 
 from t5x import checkpoints, data, gin_utils
@@ -51,9 +50,7 @@ def infer(
     checkpoint_period: int,
     shard_id: int = 0,
     num_shards: int = 1,
-    summarize_config_fn: Callable[
-        [str, metric_writers.MetricWriter | None, int], None
-    ] = gin_utils.summarize_gin_config,
+    summarize_config_fn: gin_utils.ConfigSummary = gin_utils.summarize_gin_config,
 ) -> list[epath.Path]:
     """Infers on every task of a mixture.
 
@@ -99,7 +96,8 @@ def infer(
         shard = seqio.ShardInfo(shard_id, num_shards)
         chunk_size = checkpoint_period * dataset_cfg.batch_size
         run_task = functools.partial(run, state.params)
-        _Job(task, dataset_cfg, shard, run_task, to_row, chunk_size).write(files[-1])
+        converter_cls = model.feature_converter_cls
+        _Job(task, dataset_cfg, converter_cls, shard, run_task, to_row, chunk_size).write(files[-1])
     return [file.path for file in files]
 
 
@@ -109,6 +107,7 @@ class _Job:
 
     task: seqio.Task
     config: DatasetConfig
+    converter_cls: data.ConverterClass
     shard: seqio.ShardInfo
     run: Callable[..., tuple[np.ndarray, Any]]
     to_row: Callable[[Example, Any], dict[str, Any]]
@@ -147,7 +146,7 @@ class _Job:
             use_cached=config.use_cached,
             seed=config.seed,
         )
-        converted = data.feature_converter(config)(dataset, config.task_feature_lengths)
+        converted = data.converted(dataset, config, self.converter_cls)
         return tf.data.Dataset.zip((dataset, converted)).skip(skip).as_numpy_iterator()
 
     def _batches(self, examples: Sequence[Example]) -> Iterator[tuple[np.ndarray, data.HostBatch]]:

@@ -36,6 +36,10 @@ class EncoderDecoderModel:
         output_vocabulary: Likewise for the decoder's side.
         optimizer_def: Kept for the trainer.
         decode_fn: A function like those of `t5x.decoding`, used to predict.
+        feature_converter_cls: Kept for those who make batches: what turns a task's examples into
+            the features above. A class or function that takes `pack`, `use_custom_packing_ops` and
+            `passthrough_features` and gives a `seqio.FeatureConverter`; one for rows that come
+            packed lets features pass through those too. None is `seqio.EncDecFeatureConverter`.
         label_smoothing: Share of the target's probability given to the other tokens.
         z_loss: Coefficient of the penalty on the squared log of the softmax's normalizer.
         loss_normalizing_factor: A constant to divide the summed loss by; None leaves the sum.
@@ -51,6 +55,7 @@ class EncoderDecoderModel:
         output_vocabulary: Any,
         optimizer_def: Adafactor,
         decode_fn: Callable[..., tuple[jax.Array, jax.Array]] = decoding.beam_search,
+        feature_converter_cls: Callable[..., Any] | None = None,
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         loss_normalizing_factor: float | None = None,
@@ -61,6 +66,7 @@ class EncoderDecoderModel:
         self.output_vocabulary = output_vocabulary
         self.optimizer_def = optimizer_def
         self.decode_fn = decode_fn
+        self.feature_converter_cls = feature_converter_cls
         self.label_smoothing = label_smoothing
         self.z_loss = z_loss
         self.loss_normalizing_factor = loss_normalizing_factor

@@ -35,13 +35,13 @@ from typing import Any
 
 import jax
 import seqio
-from clu import metric_writers
 
 from t5x import checkpoints, data, gin_utils, progress
 from t5x.errors import T5XError
 from t5x.evaluation import InferenceEvaluator, TeacherForcedEvaluator
 from t5x.partitioning import PjitPartitioner
 from t5x.trainer import Trainer, TrainState
+from t5x.training_data import TrainingData
 from t5x.utils import CheckpointConfig, DatasetConfig, RestoreCheckpointConfig
 
 _DEFAULT_STATS_PERIOD = 100
@@ -64,9 +64,7 @@ def train(
     stats_period: int | None = None,
     random_seed: int | None = None,
     use_hardware_rng: bool = False,
-    summarize_config_fn: Callable[
-        [str, metric_writers.MetricWriter | None, int], None
-    ] = gin_utils.summarize_gin_config,
+    summarize_config_fn: gin_utils.ConfigSummary = gin_utils.summarize_gin_config,
     inference_evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
     run_eval_before_training: bool = True,
 ) -> tuple[int, TrainState]:
@@ -83,7 +81,8 @@ def train(
     partitioner.check_batch_size(train_dataset_cfg.batch_size)
     key = jax.random.key(random_seed or 0, impl="rbg" if use_hardware_rng else None)
     with contextlib.ExitStack() as stack:
-        batches = data.TrainingData(train_dataset_cfg, partitioner.batch_sharding)
+        converter_cls = model.feature_converter_cls
+        batches = TrainingData(train_dataset_cfg, partitioner.batch_sharding, converter_cls)
         stack.callback(batches.close)
         data.check_vocabularies(train_dataset_cfg, model)
         trainer = trainer_cls(
@@ -92,7 +91,7 @@ def train(
         evaluators = _Evaluators()
         if train_eval_dataset_cfg:
             evaluators.teacher_forced = TeacherForcedEvaluator(
-                train_eval_dataset_cfg, trainer, partitioner, eval_steps
+                train_eval_dataset_cfg, trainer, partitioner, eval_steps, converter_cls
             )
         if infer_eval_dataset_cfg:
             evaluators.inference = InferenceEvaluator(
@@ -119,7 +118,7 @@ class _Start:
 
 
 def _find_start(
-    trainer: Trainer, batches: data.TrainingData, config: CheckpointConfig, model_dir: str
+    trainer: Trainer, batches: TrainingData, config: CheckpointConfig, model_dir: str
 ) -> _Start:
     """The newest checkpoint in MODEL_DIR, or else the initial checkpoint, or else a fresh state."""
     own = checkpoints.steps(model_dir)
@@ -176,7 +175,7 @@ def _saving(config: CheckpointConfig, model_dir: str) -> Any:
     settings = config.save
     writer = checkpoints.CheckpointWriter(model_dir, keep=settings.keep, dtype=settings.dtype)
 
-    def save(state: TrainState, step: int, batches: data.TrainingData, is_last: bool) -> None:
+    def save(state: TrainState, step: int, batches: TrainingData, is_last: bool) -> None:
         if is_last or settings.due(step):
             writer.save(step, state, batches if settings.save_dataset else None)
 
@@ -209,7 +208,7 @@ class _Evaluators:
 @dataclasses.dataclass
 class _Loop:
     trainer: Trainer
-    batches: data.TrainingData
+    batches: TrainingData
     evaluators: _Evaluators
     log: progress.MetricsLog
     last_step: int

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import seqio
 
-from flan_tasks import mixtures, rates
+from flan_tasks import mixtures, rates, stream
 from flan_tasks.errors import MixtureError
 
 LENGTHS = {"inputs": 1024, "targets": 512}
@@ -52,14 +52,41 @@ def test_a_mixed_example_is_the_tasks_own(flan):
         assert same["targets"].tolist() == example["targets"].tolist()
 
 
-@pytest.mark.parametrize("num_shards", [2, 3])
+@pytest.mark.parametrize("num_shards", [1, 2, 3, 8])
 def test_shards_taken_in_turn_are_the_whole(flan, num_shards):
-    whole = take(flan, 60, sequence_length=None)
+    whole = take(flan, 72, sequence_length=None)
     for index in range(num_shards):
         shard = seqio.ShardInfo(index, num_shards)
-        part = take(flan, 60 // num_shards, sequence_length=None, shard_info=shard)
+        part = take(flan, 72 // num_shards, sequence_length=None, shard_info=shard)
         for a, b in zip(whole[index::num_shards], part, strict=True):
             assert a["inputs"].tolist() == b["inputs"].tolist()
+
+
+@pytest.mark.parametrize("shard_info", [None, seqio.ShardInfo(2, 3)])
+def test_entered_where_an_example_says_it_goes_on_after_it(flan, shard_info):
+    tight = {"inputs": 200, "targets": 64}  # some examples are left out
+    whole = take(flan.starting_at(0), 100, sequence_length=tight, shard_info=shard_info)
+    for place in (0, 1, 50, 97):
+        later = flan.starting_at(int(whole[place]["resume_at"]))
+        rest = take(later, 99 - place, sequence_length=tight, shard_info=shard_info)
+        for a, b in zip(whole[place + 1 :], rest, strict=True):
+            assert a["inputs"].tolist() == b["inputs"].tolist()
+            assert a["resume_at"] == b["resume_at"]
+
+
+def test_entering_far_into_the_stream_replays_nothing(flan, monkeypatch):
+    located = []
+    locate = stream.ByRate.locate
+
+    def counting(self, positions):
+        located.extend(positions.tolist())
+        return locate(self, positions)
+
+    monkeypatch.setattr(stream.ByRate, "locate", counting)
+    far = 10**15 + 7
+    [example] = take(flan.starting_at(far), 1)
+    assert example["resume_at"] > far
+    assert min(located) == far
 
 
 def test_with_epochs_every_row_of_every_task_comes_once(flan):

@@ -9,12 +9,14 @@ import sys
 import numpy as np
 import pytest
 import seqio
+from plain import plain_example
 
-from flan_tasks import catalog, mixtures, prompts, tasks
+from flan_tasks import catalog, feed, mixtures, sources, tasks
 from flan_tasks.errors import FlanError
+from flan_tasks.prompts import Lengths, PromptStream
 from flan_tasks.spec import Variant
-from flan_tasks.variants import Lengths, VariantPipeline
-from flan_tasks.vocabulary import VOCABULARY
+from flan_tasks.variants import VariantPipeline
+from flan_tasks.features import VOCABULARY
 
 TASKS = sorted(
     f"{dataset.name}_{variant.name}"
@@ -173,23 +175,80 @@ def test_a_task_of_which_nothing_fits_says_so_instead_of_looping():
         next(iter(endless.as_numpy_iterator()))
 
 
-def test_a_row_that_no_template_can_ask_about_is_dropped_with_the_reason():
+def test_a_row_that_no_template_can_ask_about_is_dropped_with_the_reason(caplog):
     dataset = catalog.get("wiki_dialog")
     titled = tuple(t for t in dataset.templates if "{title}" in t.input + t.preamble)
     pipeline = VariantPipeline(
         dataclasses.replace(dataset, templates=titled), Variant.of_setting("fs_opt")
     )
-    rows = np.arange(12)
-    train = pipeline.open("train")
-    made = pipeline.examples(train, rows, rows, seed=0, lengths=Lengths())
-    reasons = {row: result for row, result in zip(rows, made, strict=True) if type(result) is str}
-    untitled = [row for row, title in enumerate(train.queries.read(rows)["title"]) if not title]
+    made = stream_of(pipeline).examples(np.arange(12))
+    rows_read = rows_of(pipeline, "train")
+    untitled = [row for row, fields in enumerate(rows_read) if not fields["title"]]
     assert untitled
-    assert list(reasons) == untitled
-    assert set(reasons.values()) == {"a field that every template asks for is empty"}
+    assert [row for row, example in enumerate(made) if example is None] == untitled
+    assert "a field that every template asks for is empty" in caplog.text
     # Nor can it stand in as an exemplar.
-    shown = [row for example in made if not isinstance(example, str) for row in example.exemplars]
+    shown = [row for example in made if example for row in example.exemplars]
     assert not set(untitled) & set(shown)
+
+
+def stream_of(pipeline, split="train", lengths=None, seed=0, num_epochs=1):
+    return PromptStream(
+        [pipeline],
+        None,
+        split=split,
+        shuffle=False,
+        seed=seed,
+        lengths=lengths or Lengths(),
+        num_epochs=num_epochs,
+        prepare_missing=True,
+    )
+
+
+def rows_of(pipeline, split):
+    queries = pipeline.open(split, sources.settings()).queries
+    return [queries.row(row) for row in range(queries.num_rows)]
+
+
+@pytest.mark.parametrize("lengths", [Lengths(1024, 512), Lengths(200, 60), Lengths(90, 512)])
+@pytest.mark.parametrize("name", TASKS)
+def test_batches_hold_what_one_example_at_a_time_gives(name, lengths):
+    pipeline = seqio.get_mixture_or_task(name).pipeline
+    train = rows_of(pipeline, "train")
+    for split in pipeline.dataset.splits:
+        rows = train if split == "train" else rows_of(pipeline, split)
+        count = 3 * len(rows)
+        made = stream_of(pipeline, split, lengths, 7, num_epochs=3).examples(np.arange(count))
+        for index, example in enumerate(made):
+            plain = plain_example(
+                *(pipeline, rows, train, index),
+                seed=7,
+                inputs_length=lengths.inputs,
+                targets_length=lengths.targets,
+            )
+            if plain is None:
+                assert example is None
+                continue
+            assert example.inputs_pretokenized == plain.inputs_text
+            assert example.targets_pretokenized == plain.targets_text
+            assert (example.inputs, example.targets) == (plain.inputs, plain.targets)
+            assert list(example.exemplars) == plain.exemplars
+            assert example.index == index
+
+
+@pytest.mark.parametrize("shard_info", [None, seqio.ShardInfo(1, 3)])
+def test_a_task_entered_where_an_example_says_goes_on_after_it(shard_info):
+    task = seqio.get_mixture_or_task("squad_v1_fs_opt")
+    arguments = {"num_epochs": 2, "seed": 4, "shard_info": shard_info, "split": "train"}
+    tight = {"inputs": 150, "targets": 64}  # some examples are left out
+    whole = list(task.starting_at(0).get_dataset(tight, **arguments).as_numpy_iterator())
+    assert 2 < len(whole) < (24 if shard_info is None else 8)
+    for place in range(len(whole)):
+        later = task.starting_at(int(whole[place]["resume_at"])).get_dataset(tight, **arguments)
+        rest = list(later.as_numpy_iterator())
+        assert [e["index"] for e in rest] == [e["index"] for e in whole[place + 1 :]]
+        assert [e["resume_at"] for e in rest] == [e["resume_at"] for e in whole[place + 1 :]]
+    assert "resume_at" not in task.get_dataset(tight, **arguments).element_spec
 
 
 def test_a_missing_dataset_is_an_error_that_says_where_it_looked(monkeypatch):
@@ -223,7 +282,7 @@ def test_on_several_hosts_the_exemplars_rows_must_be_prepared_too(tmp_path):
 
 
 def test_features_are_the_documented_ones():
-    assert set(examples("bool_q_zs_opt")[0]) == set(prompts.FEATURES)
+    assert set(examples("bool_q_zs_opt")[0]) == set(feed.FEATURES)
 
 
 def test_metrics_of_perfect_answers_are_perfect():

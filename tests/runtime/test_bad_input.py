@@ -118,7 +118,7 @@ def test_a_bug_keeps_its_traceback(launch, tmp_path, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(train.data, "TrainingData", broken)
+    monkeypatch.setattr(train, "TrainingData", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         launch("t5x.train", **train_bindings(tmp_path))
 

@@ -1,4 +1,4 @@
-"""The data edge: positions that survive, rows per process, filling up, and what is refused."""
+"""What seqio's datasets become: rows per process, evaluation batches, and what is refused."""
 
 import dataclasses
 
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import seqio
 import toy_tasks
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from t5x import data
 from t5x.errors import T5XError
@@ -16,58 +15,6 @@ from t5x.utils import DatasetConfig
 CONFIG = DatasetConfig(
     "toy_both", toy_tasks.LENGTHS, "train", batch_size=4, shuffle=True, seed=None, pack=True
 )
-
-
-def sharding(devices=4):
-    mesh = Mesh(np.array(jax.devices()[:devices]).reshape(-1, 1), ("data", "model"))
-    return NamedSharding(mesh, PartitionSpec("data"))
-
-
-@pytest.fixture
-def stream():
-    """Opens training data, and closes it afterwards."""
-    opened = []
-
-    def open_stream(**changes):
-        opened.append(data.TrainingData(dataclasses.replace(CONFIG, **changes), sharding()))
-        return opened[-1]
-
-    yield open_stream
-    for each in opened:
-        each.close()
-
-
-def take(batches, count):
-    return [jax.device_get(next(batches)) for _ in range(count)]
-
-
-def assert_equal(batches, others):
-    for batch, other in zip(batches, others, strict=True):
-        jax.tree.map(np.testing.assert_array_equal, batch, other)
-
-
-def test_batches_are_global_packed_and_repeatable(stream):
-    first, second, other_seed = stream(), stream(), stream(seed=1)
-    batch = next(first)
-    assert {name: x.shape for name, x in batch.items()} == first.shapes
-    assert first.shapes["encoder_input_tokens"] == (4, 16)
-    assert batch["encoder_input_tokens"].sharding == sharding()
-    assert np.asarray(batch["encoder_segment_ids"]).max() > 1
-    assert_equal([jax.device_get(batch)], take(second, 1))
-    with pytest.raises(AssertionError):
-        assert_equal([jax.device_get(batch)], take(other_seed, 1))
-
-
-@pytest.mark.parametrize("taken", [0, 1, 13, 40])
-def test_position_survives_within_and_across_epochs(stream, tmp_path, taken):
-    """40 packed batches are more than two epochs; shuffling and packing both hold examples back."""
-    whole = stream()
-    take(whole, taken)
-    whole.save(tmp_path / "position")
-    expected = take(whole, 20)
-    resumed = stream()
-    resumed.restore(tmp_path / "position")
-    assert_equal(take(resumed, 20), expected)
 
 
 def test_evaluation_reads_every_example_once_and_fills_up_without_weight():
@@ -79,6 +26,26 @@ def test_evaluation_reads_every_example_once_and_fills_up_without_weight():
     assert np.count_nonzero(weights.any(axis=1)) == toy_tasks.NUM_VALIDATION
     assert not weights[toy_tasks.NUM_VALIDATION :].any()
     assert len(list(data.evaluation_batches(config, task, 2))) == 2
+
+
+def test_evaluation_of_a_packed_mixture_packs_its_tasks():
+    """Its tasks give single examples; rows that do come packed keep their segments."""
+    config = dataclasses.replace(
+        CONFIG, mixture_or_task_name="toy_packed", split="validation", shuffle=False
+    )
+    converter_cls = toy_tasks.PackedRowsConverter
+    [task, _] = data.tasks_with_split(config)
+    batches = list(data.evaluation_batches(config, task, None, converter_cls))
+    words = [example["targets"] for example in task.get_dataset(None, "validation", shuffle=False)]
+    weight = sum(batch["decoder_loss_weights"].sum() for batch in batches)
+    assert weight == sum(len(word) for word in words)
+    assert batches[0]["encoder_segment_ids"].max() > 2
+
+    rows = seqio.get_mixture_or_task("toy_packed")
+    [batch] = data.evaluation_batches(config, rows, 1, converter_cls)
+    assert batch["encoder_segment_ids"].max() == 2
+    with pytest.raises(T5XError, match="come packed"):
+        list(data.evaluation_batches(config, rows, 1))
 
 
 class Device:
@@ -118,43 +85,13 @@ def test_each_process_reads_the_rows_of_its_devices(monkeypatch, process_of, pro
     assert data.process_shard(Placement(process_of), 8) == expected
 
 
-def test_task_objects_work_like_names(stream):
+def test_a_task_object_is_found_by_its_name():
     mixture = seqio.get_mixture_or_task("toy_both")
-    assert_equal(take(stream(mixture_or_task_name=mixture), 2), take(stream(), 2))
     assert data.registered_name(mixture) == "toy_both"
     unregistered = seqio.Mixture("toy_new", [("toy_copy", 1.0)])
     assert data.registered_name(unregistered) == "toy_new"
     with pytest.raises(T5XError, match="another task or mixture"):
         data.registered_name(seqio.Mixture("toy_new", [("toy_copy_2", 1.0)]))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"mixture_or_task_name": "toy_bothe"}, "toy_bothe.*Did you mean toy_both"),
-        ({"split": "test"}, "no split 'test'.*train, validation"),
-        ({"module": "toy_tasksies"}, "toy_tasksies"),
-        ({"task_feature_lengths": None}, "task_feature_lengths"),
-    ],
-)
-def test_what_does_not_exist_is_named(stream, changes, message):
-    with pytest.raises(T5XError, match=message):
-        stream(**changes)
-
-
-def test_empty_dataset_is_an_error_not_a_hang(stream):
-    with pytest.raises(T5XError, match=r"toy_empty.*no example"):
-        stream(mixture_or_task_name="toy_empty").check_not_empty()
-
-
-def test_errors_of_the_pipeline_reach_the_consumer(stream):
-    def explode(dataset):
-        return dataset.map(lambda x: x | {"targets": x["targets"] // (len(x["targets"]) * 0)})
-
-    source = seqio.get_mixture_or_task("toy_copy")
-    broken = source.replace(name="toy_broken", preprocessors=[*source.preprocessors, explode])
-    with pytest.raises(Exception, match=r"(?i)zero"):
-        next(stream(mixture_or_task_name=broken))
 
 
 def test_other_vocabulary_is_refused():

@@ -17,6 +17,7 @@ from t5x import checkpoints, predictions
 
 LENGTHS = {"inputs": 16, "targets": 16}
 STEPS = 8
+EVALUATED = ("training_eval/toy_both", "inference_eval/toy_copy")
 
 
 @pytest.fixture
@@ -60,12 +61,12 @@ def state_at(directory, step):
     return jax.tree.map(np.asarray, state)
 
 
-def assert_same_run(directory, reference):
+def assert_same_run(directory, reference, evaluated=EVALUATED):
     """Bit by bit the same last state, and step by step the same metrics, but for the clock."""
     ours, theirs = state_at(directory, STEPS), state_at(reference, STEPS)
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-    for name in ("train", "training_eval/toy_both", "inference_eval/toy_copy"):
+    for name in ("train", *evaluated):
         lines = [metrics(each, name) for each in (directory, reference)]
         for line in (*lines[0].values(), *lines[1].values()):
             line.pop("tokens_per_second", None)
@@ -99,9 +100,9 @@ def test_resumed_equals_uninterrupted(finished, launch, tmp_path):
     assert_same_run(tmp_path, finished)
 
 
-def test_killed_by_sigkill_and_started_again_equals_uninterrupted(finished, launch, tmp_path):
+def kill_after_checkpoint_3(directory, **changes):
     """The third metric computed is that of step 4, after the checkpoint of step 3."""
-    flags = toy_flags("t5x.train", **train_bindings(tmp_path))
+    flags = toy_flags("t5x.train", **train_bindings(directory, **changes))
     killed = subprocess.run(
         [sys.executable, "-m", "t5x.train", *flags],
         env=os.environ | {"TOY_KILL_AT": "3", "PYTHONPATH": f"{RUNTIME}:{HERE}"},
@@ -109,10 +110,32 @@ def test_killed_by_sigkill_and_started_again_equals_uninterrupted(finished, laun
         timeout=300,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
-    assert checkpoints.steps(tmp_path) == [3]
-    assert max(metrics(tmp_path, "train")) == 4
+    assert checkpoints.steps(directory) == [3]
+    assert max(metrics(directory, "train")) == 4
+
+
+def test_killed_by_sigkill_and_started_again_equals_uninterrupted(finished, launch, tmp_path):
+    kill_after_checkpoint_3(tmp_path)
     assert launch("t5x.train", **train_bindings(tmp_path)).code == 0
     assert_same_run(tmp_path, finished)
+
+
+def test_packed_rows_go_on_at_their_position_after_a_sigkill(launch, tmp_path):
+    """And data that has no such position is not taken for them."""
+    changes = {
+        "MIXTURE_OR_TASK_NAME": "toy_packed",
+        "train_script.train.train_eval_dataset_cfg": None,
+    }
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch("t5x.train", **train_bindings(whole, **changes)).code == 0
+    kill_after_checkpoint_3(killed, **changes)
+    [file] = (checkpoints.path_of(killed, 3) / "data").glob("process_*")
+    assert set(json.loads(file.read_text())) == {"position", "seed", "shard"}
+    refused = launch("t5x.train", **train_bindings(killed))
+    assert refused.code == 1
+    assert "is a number" in refused.err
+    assert launch("t5x.train", **train_bindings(killed, **changes)).code == 0
+    assert_same_run(killed, whole, ["inference_eval/toy_copy"])
 
 
 def test_initial_checkpoint_counts_its_steps_and_yields_to_the_runs_own(finished, launch, tmp_path):

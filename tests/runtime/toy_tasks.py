@@ -1,5 +1,6 @@
 """Tiny seqio tasks for the tests: words to copy, in memory, in bytes."""
 
+import copy
 import functools
 import os
 import signal
@@ -56,9 +57,110 @@ def mean_score(targets: list[str], scores: list[float]) -> dict[str, float]:
     return {"mean_score": float(np.mean(scores))}
 
 
+def _row_at(position: int, seed: int, lengths: dict) -> dict | None:
+    """The word at a position, if there is one: a third are missing."""
+    del lengths
+    draw = np.random.default_rng([seed, position])
+    tokens = np.array([*draw.integers(100, 104, draw.integers(1, 6)), 1], np.int32)
+    return {"inputs": tokens, "targets": tokens} if draw.random() > 1 / 3 else None
+
+
+def _packed_row_at(position: int, seed: int, lengths: dict) -> dict | None:
+    """Row r of window w at position 4 w + r: the window's words in pairs, while there are any."""
+    window, row = divmod(position, 4)
+    words = [_row_at(4 * window + i, seed, lengths) for i in range(4)]
+    pair = [word["inputs"] for word in words if word][2 * row : 2 * row + 2]
+    if not pair:
+        return None
+    columns = {
+        "": np.concatenate(pair),
+        "_segment_ids": np.repeat([1, 2][: len(pair)], [len(word) for word in pair]),
+        "_positions": np.concatenate([np.arange(len(word)) for word in pair]),
+    }
+    return {
+        f"{feature}{suffix}": np.pad(column, (0, lengths[feature] - len(column)))
+        for feature in FEATURES
+        for suffix, column in columns.items()
+    }
+
+
+class PositionedMixture(seqio.Mixture):
+    """Words, or rows of them, as a function of seed and position; it starts at any position."""
+
+    row_at = staticmethod(_row_at)
+    suffixes = ("",)
+    start = None
+
+    def shape(self, length: int) -> list[int | None]:
+        return [None]
+
+    def starting_at(self, position: int) -> "PositionedMixture":
+        later = copy.copy(self)
+        later.start = position
+        return later
+
+    def get_dataset(
+        self,
+        sequence_length=None,
+        split="train",
+        use_cached=False,
+        shuffle=True,
+        seed=None,
+        shard_info=None,
+        num_epochs=None,
+        trim_output_features=True,
+    ):
+        shard = shard_info or seqio.ShardInfo(0, 1)
+        names = [f"{feature}{suffix}" for feature in FEATURES for suffix in self.suffixes]
+
+        def render(position):
+            row = self.row_at(int(position), seed, sequence_length)
+            columns = [row[name] for name in names] if row else [[0]] * len(names)
+            return [position if row else -1, *(np.array(column, np.int32) for column in columns)]
+
+        def as_row(position, *columns):
+            row = {
+                name: tf.ensure_shape(x, self.shape(sequence_length[name.split("_")[0]]))
+                for name, x in zip(names, columns, strict=True)
+            }
+            if self.start is not None:
+                row["resume_at"] = position - shard.index + shard.num_shards
+            return row
+
+        types = [tf.int64] + [tf.int32] * len(names)
+        first = (self.start or 0) + shard.index
+        positions = tf.data.Dataset.range(first, 1 << 40, shard.num_shards)
+        rendered = positions.map(lambda at: tuple(tf.numpy_function(render, [at], types)))
+        found = rendered.map(lambda at, *x: (tf.ensure_shape(at, []), *x))
+        return found.filter(lambda at, *_: at >= 0).map(as_row)
+
+
+class PackedMixture(PositionedMixture):
+    """Rows of two words each, packed already."""
+
+    row_at = staticmethod(_packed_row_at)
+    suffixes = ("", "_segment_ids", "_positions")
+
+    def shape(self, length: int) -> list[int | None]:
+        return [length]
+
+
+class PackedRowsConverter(seqio.EncDecFeatureConverter):
+    """Takes rows as they come where they come packed, and is seqio's converter elsewhere."""
+
+    def __init__(self, pack=True, use_custom_packing_ops=False, passthrough_features=None):
+        super().__init__(pack=pack, use_custom_packing_ops=use_custom_packing_ops)
+        self._passthrough_features = passthrough_features or {}
+
+    def _pack_or_pad(self, ds, packed_lengths):
+        if "inputs_segment_ids" in ds.element_spec:
+            return ds
+        return super()._pack_or_pad(ds, packed_lengths)
+
+
 @functools.cache
 def register() -> None:
-    """Registers the tasks below and the mixture `toy_both` of the first two."""
+    """Registers the tasks below, and mixtures of the first two: usual, positioned and packed."""
     functions = {
         "toy_copy": _copying,
         "toy_copy_2": _copying,
@@ -77,7 +179,14 @@ def register() -> None:
             output_features=FEATURES,
             metric_fns=[accuracy, mean_score],
         )
-    seqio.MixtureRegistry.add("toy_both", [("toy_copy", 1), ("toy_copy_2", 2)])
+    mixtures = {
+        "toy_both": seqio.Mixture,
+        "toy_positioned": PositionedMixture,
+        "toy_packed": PackedMixture,
+    }
+    for name, mixture_cls in mixtures.items():
+        tasks = [("toy_copy", 1), ("toy_copy_2", 2)]
+        seqio.MixtureRegistry.add(name, tasks, mixture_cls=mixture_cls)
 
 
 register()

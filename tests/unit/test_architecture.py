@@ -10,8 +10,20 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What reads cards and does arithmetic must work without TensorFlow.
 LIGHT = (
-    *("catalog", "clean", "draws", "errors", "fewshot", "metrics", "options", "postprocess"),
-    *("rates", "readers", "render", "sources", "spec", "splits", "store", "stream"),
+    *("catalog", "clean", "columns", "draws", "errors", "fewshot", "metrics", "options", "packing"),
+    *(
+        "postprocess",
+        "prepare_runners",
+        "preparing",
+        "prompts",
+        "rates",
+        "readers",
+        "render",
+        "sharded_output",
+        "sources",
+        "spec",
+    ),
+    *("splits", "store", "stream", "stream_spec", "variants", "vocabulary"),
 )
 
 

@@ -45,10 +45,10 @@ def prompts(dataset: Dataset):
         style = options.STYLES[0] if variant.options and dataset.answer.has_options else None
         for row in cleaned(dataset):
             slot_texts = {**dataset.constants, **row}
-            texts = render.answered(slot_texts, dataset.answer, style).slots
+            row = render.answered(slot_texts, dataset.answer, style)
             for template in dataset.templates_of(variant):
-                if render.is_complete(template, texts):
-                    yield template, render.fill(template, texts)
+                if render.is_complete(template, row.slots):
+                    yield template, render.fill(template, row)
 
 
 def words(text: str) -> list[str]:
@@ -232,8 +232,9 @@ def test_bool_q_prompts_do_not_tell_the_answer():
     dataset = catalog.get("bool_q")
     for row in cleaned(dataset):
         texts = render.answered(row, dataset.answer, None).slots
+        bare = render.AnsweredRow({**texts, "title": "", "text": "", "question": ""}, ())
         for template in dataset.templates_of(Variant.of_setting("zs_noopt")):
-            frame = render.fill(template, {**texts, "title": "", "text": "", "question": ""})
+            frame = render.fill(template, bare)
             assert texts["answer"] not in words(frame.preamble + frame.input)
 
 

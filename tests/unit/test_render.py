@@ -14,7 +14,10 @@ def template(text, target="{answer}", **parts):
 
 
 def test_slots_are_filled_and_braces_of_the_row_are_left_alone():
-    filled = render.fill(template("Q: {question} {{x}}"), {"question": "{a}", "answer": "7"})
+    filled = render.fill(
+        template("Q: {question} {{x}}"),
+        render.AnsweredRow({"question": "{a}", "answer": "7"}, ("7",)),
+    )
     assert filled.input == "Q: {a} {x}"
     assert filled.target == "7"
 

@@ -240,8 +240,11 @@ def test_availability_says_where_or_why_not(data_dir):
 
 
 def test_settings_come_from_arguments_then_gin_then_the_environment(monkeypatch):
+    assert sources.settings().use == ("files", "tfds", "hub")
     monkeypatch.setenv("FLAN_DATA_DIR", "/from/environment")
+    monkeypatch.setenv("FLAN_USE", "files,hub")
     assert sources.settings().data_dir == "/from/environment"
+    assert sources.settings().use == ("files", "hub")
     config = "\n".join(
         [
             "from __gin__ import dynamic_registration",
