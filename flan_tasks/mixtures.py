@@ -8,6 +8,7 @@ A gin file builds one with a few lines:
     mixtures.register.datasets = ['bool_q', 'cot_gsm8k']
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 
 import gin
@@ -19,6 +20,9 @@ from flan_tasks.errors import CardError, MixtureError
 from flan_tasks.feed import Resumable, prompt_dataset
 from flan_tasks.prompts import DEFAULT_SEED, Lengths, PromptStream
 from flan_tasks.spec import Dataset
+from flan_tasks.tasks import PromptTask
+
+_NAMES_SUGGESTED = 3
 
 
 class PromptMixture(Resumable, seqio.Mixture):
@@ -135,6 +139,33 @@ def register_published() -> None:
     """Registers the mixtures that the papers name, over the datasets that have a card here."""
     released = rates.Balance(rates.FLAN2022_SHARES, rates.CAPS, {}, rates.INVERSION_WEIGHTS)
     _register("flan2022", list(catalog.load().values()), released)
+
+
+def find(name: str) -> PromptMixture | PromptTask:
+    """The registered mixture or task of prompts of that name.
+
+    Raises:
+      MixtureError: there is none (near names are suggested), or it is not one of prompts.
+    """
+    known = [*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, _NAMES_SUGGESTED)
+        raise MixtureError(
+            f"there is no task or mixture {name!r}",
+            where="MIXTURE_OR_TASK_NAME",
+            remedy=f"Did you mean {' or '.join(near)}?"
+            if near
+            else f"There are {', '.join(known[:_NAMES_SUGGESTED])}, … ({len(known)} in all); a gin "
+            "file may register more.",
+        )
+    provider = seqio.get_mixture_or_task(name)
+    if not isinstance(provider, PromptMixture | PromptTask):
+        raise MixtureError(
+            f"{name!r} is not made from the cards of this package",
+            where="MIXTURE_OR_TASK_NAME",
+            remedy="Name a mixture or task that is; others can be trained on as they are.",
+        )
+    return provider
 
 
 def _register(name: str, datasets: Sequence[Dataset], balance: rates.Balance) -> str:

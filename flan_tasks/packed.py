@@ -17,7 +17,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_tasks import draws, packing
+from flan_tasks import draws, mixtures, packing
 from flan_tasks.errors import MixtureError
 from flan_tasks.feed import RESUME_AT, Resumable, options_of_python_feed
 from flan_tasks.mixtures import PromptMixture
@@ -26,9 +26,6 @@ from flan_tasks.tasks import PromptTask
 
 # Examples packed together. More give no denser rows worth the wait for the first of them.
 WINDOW = 1024
-_FEATURES = tuple(
-    side + suffix for side in packing.SIDES for suffix in ("", *packing.SEGMENT_SUFFIXES)
-)
 
 
 class PackedMixture(Resumable, seqio.Mixture):
@@ -106,17 +103,17 @@ def _rows(
         at = (window - shard.index) * WINDOW + 1 + np.arange(len(packed))
         at[-1:] = (window - shard.index + shard.num_shards) * WINDOW
         skipped = slice(rows_done if window == first_window else 0, None)
-        columns = [packed.columns[name][skipped] for name in _FEATURES]
+        columns = [packed.columns[name][skipped] for name in packing.ROW_FEATURES]
         return [*columns, at[skipped]]
 
     def named(columns: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         rows = {
             name: tf.ensure_shape(column, [None, lengths[name.split("_")[0]]])
-            for name, column in zip(_FEATURES, columns, strict=False)
+            for name, column in zip(packing.ROW_FEATURES, columns, strict=False)
         }
         return rows if start is None else {**rows, RESUME_AT: tf.ensure_shape(columns[-1], [None])}
 
-    types = [tf.int32] * len(_FEATURES) + [tf.int64]
+    types = [tf.int32] * len(packing.ROW_FEATURES) + [tf.int64]
     end = np.iinfo(np.int64).max
     if stream.num_positions is not None:
         end = -(-stream.num_positions // WINDOW)
@@ -157,15 +154,7 @@ def register(mixture: str) -> str:
     Raises:
       MixtureError: there is none of that name, or it is not one of prompts.
     """
-    known = {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}
-    provider = seqio.get_mixture_or_task(mixture) if mixture in known else None
-    if not isinstance(provider, PromptMixture | PromptTask):
-        raise MixtureError(
-            "not a mixture or task of this package's, which alone can be packed here",
-            where=f"packed.register.mixture = {mixture!r}",
-            remedy="Name one that is, or train on it directly: seqio packs it as it goes.",
-        )
-    packed = PackedMixture(provider)
+    packed = PackedMixture(mixtures.find(mixture))
     if packed.name not in seqio.MixtureRegistry.names():
         seqio.MixtureRegistry.add_provider(packed.name, packed)
     return packed.name

@@ -5,10 +5,8 @@ their workers, which need neither the gin files nor seqio's registry.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
 from typing import Any
 
 import gin
@@ -86,6 +84,15 @@ class StreamSpec:
             "versions": {package: _version(package) for package in _PACKAGES},
         }
 
+    def shares(self) -> dict[str, float]:
+        """Dataset -> its share of the examples."""
+        rates = self._rates()
+        total = sum(rate for _, rate in rates)
+        shares: dict[str, float] = {}
+        for task, (_, rate) in zip(self.tasks, rates, strict=True):
+            shares[task.dataset.name] = shares.get(task.dataset.name, 0.0) + rate / total
+        return shares
+
     def _rates(self) -> list[tuple[str, float]]:
         rates = self.rates or (1.0,) * len(self.tasks)
         return [(task.name, rate) for task, rate in zip(self.tasks, rates, strict=True)]
@@ -148,35 +155,13 @@ def name_in_gin() -> str | None:
 
 
 def _tasks_and_rates(name: str) -> tuple[list[VariantPipeline], list[float] | None]:
-    import seqio  # a worker, which is sent a spec, has no need of it
-
     flan_tasks.register()
-    if name not in {*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()}:
-        raise _unknown(name, [*seqio.MixtureRegistry.names(), *seqio.TaskRegistry.names()])
-    provider = seqio.get_mixture_or_task(name)
-    is_mixture = isinstance(provider, seqio.Mixture)
-    tasks = provider.tasks if is_mixture else [provider]
-    foreign = [task.name for task in tasks if not hasattr(task, "pipeline")]
-    if foreign:
-        raise MixtureError(
-            f"{', '.join(foreign[:3])}: not made from a dataset's card",
-            where=name,
-            remedy="Name a task or mixture of this package's.",
-        )
-    rates = [provider.get_rate(task) for task in tasks] if is_mixture else None
-    return [task.pipeline for task in tasks], rates
+    from flan_tasks import mixtures  # seqio's; a worker, which is sent a spec, has no need of it
 
-
-def _unknown(name: str, known: Sequence[str]) -> MixtureError:
-    near = difflib.get_close_matches(name, known, n=3)
-    return MixtureError(
-        f"there is no task or mixture {name!r}",
-        where="seqio's registry",
-        remedy=f"Did you mean {', '.join(near)}?"
-        if near
-        else f"Mixtures and tasks are {', '.join(list(known)[:3])}, … ({len(known)} in all); "
-        "a gin file may register more.",
-    )
+    provider = mixtures.find(name)
+    if not isinstance(provider, mixtures.PromptMixture):
+        return [provider.pipeline], None
+    return [task.pipeline for task in provider.tasks], list(map(provider.get_rate, provider.tasks))
 
 
 def _version(package: str) -> str:

@@ -62,7 +62,7 @@ def show(out: pathlib.Path, seconds: float) -> None:
     print(f"\n{'':26}{'before':>10}{'after':>10}")
     for title, name in (
         ("training samples", "train"),
-        ("held-out samples", "training_eval/flan2022"),
+        ("held-out samples", "training_eval/samples"),
     ):
         first, *_, last = (line for line in metrics if line["name"] == name)
         for measure in ("loss", "accuracy"):

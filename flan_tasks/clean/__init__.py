@@ -39,6 +39,8 @@ def cleaner(dataset: Dataset) -> CleanFunction:
         if fields.keys() != dataset.fields.keys():
             raise ValueError(f"cleaning gave {sorted(fields)}, not {sorted(dataset.fields)}")
         _check_answer(fields, dataset.answer)
+        if dataset.answer.options_from:
+            _drop_repeated_options(fields, dataset.answer)
         return fields
 
     return clean
@@ -119,3 +121,13 @@ def _check_answer(fields: Fields, answer: Answer) -> None:
         raise TypeError(f"the label is {label!r} and the options are {options!r}")
     if not 0 <= label < len(options):
         raise ValueError(f"label {label} is none of the {len(options)} options")
+
+
+def _drop_repeated_options(fields: Fields, answer: Answer) -> None:
+    """Leaves each option of a row but once; the label follows."""
+    options, label = fields[answer.options_from], fields[answer.label]
+    assert isinstance(options, list) and isinstance(label, int)
+    distinct = list(dict.fromkeys(options))
+    fields[answer.options_from], fields[answer.label] = distinct, distinct.index(options[label])
+    if len(distinct) < 2:
+        raise Drop("one option only")

@@ -13,17 +13,24 @@ from plain import plain_example
 
 from flan_tasks import catalog, feed, mixtures, sources, tasks
 from flan_tasks.errors import FlanError
+from flan_tasks.features import VOCABULARY
 from flan_tasks.prompts import Lengths, PromptStream
 from flan_tasks.spec import Variant
 from flan_tasks.variants import VariantPipeline
-from flan_tasks.features import VOCABULARY
 
-TASKS = sorted(
-    f"{dataset.name}_{variant.name}"
-    for dataset in catalog.load().values()
-    for variant in dataset.variants
-)
+DATASETS = sorted(catalog.load())
 LENGTHS = {"inputs": 1024, "targets": 512}
+# One of each kind: options or none, references, rationales, a table's row, dialog.
+SOME = ["bool_q", "cot_gsm8k", "niv2_task1146_country_capital", "squad_v1", "wiki_dialog"]
+
+each_dataset = pytest.mark.parametrize("name", DATASETS)
+each_of_some = pytest.mark.parametrize("name", SOME)
+
+
+def tasks_of(dataset_name):
+    dataset = catalog.get(dataset_name)
+    names = [f"{dataset_name}_{variant.name}" for variant in dataset.variants]
+    return [seqio.TaskRegistry.get(name) for name in names]
 
 
 def examples(name, **arguments):
@@ -32,40 +39,68 @@ def examples(name, **arguments):
     return list(task.get_dataset(**arguments).as_numpy_iterator())
 
 
+def stream_of(pipeline, split="train", lengths=None, seed=0, num_epochs=1):
+    return PromptStream(
+        [pipeline],
+        None,
+        split=split,
+        shuffle=False,
+        seed=seed,
+        lengths=lengths or Lengths(),
+        num_epochs=num_epochs,
+        prepare_missing=True,
+    )
+
+
+def rows_of(pipeline, split):
+    queries = pipeline.open(split, sources.settings()).queries
+    return [queries.row(row) for row in range(queries.num_rows)]
+
+
 def rows(found):
     return [int(example["row"]) for example in found]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@each_dataset
 def test_every_task_gives_every_row_with_its_provenance(name):
-    found = examples(name, sequence_length=None)
-    assert rows(found) == list(range(12))
-    task = seqio.get_mixture_or_task(name)
-    for example in found:
-        inputs, targets = (example[f"{f}_pretokenized"].decode() for f in ("inputs", "targets"))
-        assert inputs.strip() == inputs
-        assert targets
-        assert "{" not in inputs.replace("{{", "")
-        assert "[[" not in inputs
-        for feature, text in (("inputs", inputs), ("targets", targets)):
-            ids = example[feature]
-            assert ids[-1] == VOCABULARY.eos_id
-            assert ids[:-1].tolist() == VOCABULARY.encode(text)
-        assert example["collection"].decode() == task.pipeline.dataset.collection
-        assert f"{example['dataset'].decode()}_{example['variant'].decode()}" == name
-        assert example["split"] == b"train"
-        assert example["template"].decode().startswith(task.pipeline.dataset.family)
+    for task in tasks_of(name):
+        for split in task.splits:
+            num_rows = len(rows_of(task.pipeline, split))
+            made = stream_of(task.pipeline, split).examples(np.arange(num_rows))
+            assert [example.row for example in made] == list(range(num_rows))
+            for example in made:
+                assert (example.task, example.split) == (task.pipeline, split)
+                assert example.template.startswith(task.pipeline.dataset.family)
+                assert example.inputs_pretokenized.strip() == example.inputs_pretokenized
+                assert example.targets_pretokenized
+                assert "[[" not in example.inputs_pretokenized
+                if example.task.variant.few_shot:
+                    assert example.exemplars
+                    assert len(set(example.exemplars)) == len(example.exemplars)
+                    # Exemplars of another split are rows of "train".
+                    assert example.row not in example.exemplars or split != "train"
+                else:
+                    assert example.exemplars == ()
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if "_fs_" in name])
-def test_exemplars_are_other_rows_and_stand_in_the_prompt(name):
-    zero_shot = {int(e["row"]): e for e in examples(name.replace("_fs_", "_zs_"))}
-    for example in examples(name, sequence_length=None):
-        exemplars = example["exemplars"].tolist()
-        assert exemplars
-        assert example["row"] not in exemplars
-        assert len(set(exemplars)) == len(exemplars)
-    assert all(len(e["exemplars"]) == 0 for e in zero_shot.values())
+@each_of_some
+def test_through_seqio_a_task_gives_the_same_with_all_features(name):
+    for task in tasks_of(name):
+        found = examples(task.name, sequence_length=None)
+        made = stream_of(task.pipeline).examples(np.arange(len(found)))
+        for example, expected in zip(found, made, strict=True):
+            assert set(example) == set(feed.FEATURES)
+            assert example["inputs"].tolist() == expected.inputs
+            assert example["targets"].tolist() == expected.targets
+            assert example["inputs_pretokenized"].decode() == expected.inputs_pretokenized
+            assert example["references"].tolist() == [r.encode() for r in expected.references]
+            assert example["exemplars"].tolist() == list(expected.exemplars)
+            assert (example["row"], example["index"]) == (expected.row, expected.index)
+            assert example["collection"].decode() == task.pipeline.dataset.collection
+            assert f"{example['dataset'].decode()}_{example['variant'].decode()}" == task.name
+            for feature in ("inputs", "targets"):
+                ids, text = example[feature], example[f"{feature}_pretokenized"].decode()
+                assert ids.tolist() == [*VOCABULARY.encode(text), VOCABULARY.eos_id]
 
 
 def test_without_options_nothing_is_listed():
@@ -192,48 +227,35 @@ def test_a_row_that_no_template_can_ask_about_is_dropped_with_the_reason(caplog)
     assert not set(untitled) & set(shown)
 
 
-def stream_of(pipeline, split="train", lengths=None, seed=0, num_epochs=1):
-    return PromptStream(
-        [pipeline],
-        None,
-        split=split,
-        shuffle=False,
-        seed=seed,
-        lengths=lengths or Lengths(),
-        num_epochs=num_epochs,
-        prepare_missing=True,
-    )
-
-
-def rows_of(pipeline, split):
-    queries = pipeline.open(split, sources.settings()).queries
-    return [queries.row(row) for row in range(queries.num_rows)]
-
-
-@pytest.mark.parametrize("lengths", [Lengths(1024, 512), Lengths(200, 60), Lengths(90, 512)])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("lengths", [Lengths(1024, 512), Lengths(200, 60)])
+@each_dataset
 def test_batches_hold_what_one_example_at_a_time_gives(name, lengths):
-    pipeline = seqio.get_mixture_or_task(name).pipeline
-    train = rows_of(pipeline, "train")
-    for split in pipeline.dataset.splits:
-        rows = train if split == "train" else rows_of(pipeline, split)
-        count = 3 * len(rows)
-        made = stream_of(pipeline, split, lengths, 7, num_epochs=3).examples(np.arange(count))
-        for index, example in enumerate(made):
-            plain = plain_example(
-                *(pipeline, rows, train, index),
-                seed=7,
-                inputs_length=lengths.inputs,
-                targets_length=lengths.targets,
-            )
-            if plain is None:
-                assert example is None
-                continue
-            assert example.inputs_pretokenized == plain.inputs_text
-            assert example.targets_pretokenized == plain.targets_text
-            assert (example.inputs, example.targets) == (plain.inputs, plain.targets)
-            assert list(example.exemplars) == plain.exemplars
-            assert example.index == index
+    for epoch, task in enumerate(tasks_of(name)):
+        train = rows_of(task.pipeline, "train")
+        for split in task.splits:
+            rows = train if split == "train" else rows_of(task.pipeline, split)
+            indices = np.arange(len(rows)) + epoch * len(rows)
+            made = stream_of(task.pipeline, split, lengths, 7, num_epochs=9).examples(indices)
+            for index, example in zip(indices.tolist(), made, strict=True):
+                check_equal(
+                    example,
+                    plain_example(
+                        *(task.pipeline, rows, train, index),
+                        seed=7,
+                        inputs_length=lengths.inputs,
+                        targets_length=lengths.targets,
+                    ),
+                )
+
+
+def check_equal(example, plain):
+    if plain is None:
+        assert example is None
+        return
+    assert example.inputs_pretokenized == plain.inputs_text
+    assert example.targets_pretokenized == plain.targets_text
+    assert (example.inputs, example.targets) == (plain.inputs, plain.targets)
+    assert list(example.exemplars) == plain.exemplars
 
 
 @pytest.mark.parametrize("shard_info", [None, seqio.ShardInfo(1, 3)])
@@ -281,29 +303,34 @@ def test_on_several_hosts_the_exemplars_rows_must_be_prepared_too(tmp_path):
             examples("bool_q_fs_opt", split="validation", shard_info=seqio.ShardInfo(0, 2))
 
 
-def test_features_are_the_documented_ones():
-    assert set(examples("bool_q_zs_opt")[0]) == set(feed.FEATURES)
-
-
-def test_metrics_of_perfect_answers_are_perfect():
-    for name in TASKS:
-        task = seqio.get_mixture_or_task(name)
-        held_out = next(split for split in task.splits if split != "train")
-        found = examples(name, split=held_out, sequence_length=None)
-        targets = [
-            task.postprocess_fn(e["targets_pretokenized"].decode(), example=e, is_target=True)
-            for e in found
-        ]
-        perfect = [
-            task.postprocess_fn(e["targets_pretokenized"].decode(), example=e, is_target=False)
-            for e in found
-        ]
-        assert len(found) == 4
+@each_dataset
+def test_metrics_of_perfect_answers_are_perfect(name):
+    for task in tasks_of(name):
+        held_out = next((split for split in task.splits if split != "train"), "train")
+        num_rows = len(rows_of(task.pipeline, held_out))
+        made = stream_of(task.pipeline, held_out).examples(np.arange(num_rows))
+        targets, perfect = (
+            [
+                task.postprocess_fn(
+                    example.targets_pretokenized, example=features(example), is_target=is_target
+                )
+                for example in made
+            ]
+            for is_target in (True, False)
+        )
         for metric in task.metric_fns:
             for measure, value in metric(targets, perfect).items():
                 # A single word has no pair of words for ROUGE-2 to find.
-                assert measure == "rouge2" or value == pytest.approx(100), name
-            assert max(metric(targets, ["???"] * 4).values()) < 50
+                assert measure == "rouge2" or value == pytest.approx(100), (task.name, measure)
+            assert max(metric(targets, ["???"] * num_rows).values()) < 50
+
+
+def features(example):
+    """What seqio's evaluator hands on of an example."""
+    return {
+        "references": np.array([each.encode() for each in example.references], object),
+        "option_style": example.option_style.encode(),
+    }
 
 
 def test_seqio_trims_nothing():
