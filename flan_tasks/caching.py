@@ -7,11 +7,11 @@ are missing. Rows beyond those asked for stay in the last shard and do not count
 
 import dataclasses
 import functools
+import glob
 import hashlib
 import math
 import multiprocessing
 import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +30,10 @@ from flan_tasks.variants import VariantPipeline
 _SHARDS = 64
 _MOST_WINDOWS = 32
 # The modules that decide which example stands where, and what its tokens are.
-_CODE = ("draws", "fewshot", "options", "packing", "prompts", "render", "spec", "stream", "variants")
+_CODE = (
+    *("draws", "fewshot", "options", "packing", "prompts"),
+    *("render", "spec", "stream", "variants"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,16 +114,17 @@ def write(plan: Plan, folder: str, *, caches: Sequence[Cache] = (), workers: int
     job = sharded_output.Job(folder, description, _names(0, plan.fewest_shards))
     own = {job.unfinished.resolve(), pathlib.Path(folder).resolve()}
     others = [cache for cache in caches if pathlib.Path(cache.folder).resolve() not in own]
+    table = job.unfinished.with_name(f".{job.unfinished.name}.reuse.npy")
     counts = multiprocessing.get_context("spawn").Array("q", 2)
-    with tempfile.TemporaryDirectory(prefix="flan_reuse_") as table:
-        reusable = reuse.gather(others, description, table) if others else None
-        metadata = sharded_output.run(
-            job,
-            WriteShard(plan, reusable, counts),
-            workers=workers,
-            further=functools.partial(_further, plan),
-        )
-    return Written(metadata, *counts)
+    metadata = sharded_output.run(
+        job,
+        WriteShard(plan, reuse.gather(others, description, table) if others else None, counts),
+        workers=workers,
+        further=functools.partial(_further, plan),
+    )
+    for path in table.parent.glob(f"{glob.escape(table.name)}*"):
+        path.unlink(missing_ok=True)
+    return Written(metadata, rendered=counts[0], reused=counts[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +188,7 @@ class WriteShard:
                 examples.append(self.reusable.example(place))
             else:
                 example = next(rendered)
-                examples.append(
-                    CachedExample.of(example) if example else CachedExample(*identity)
-                )
+                examples.append(CachedExample.of(example) if example else CachedExample(*identity))
         self._count(int((places < 0).sum()), int((places >= 0).sum()))
         return examples
 
@@ -205,7 +207,7 @@ class WriteShard:
 
 
 def _further(plan: Plan, records: Sequence[sharded_output.Record]) -> list[str]:
-    """The names of the shards to write next: as many as are missing, if they are like the others."""
+    """The names of the shards still to write: enough, if they are like those there."""
     made = sum(record["rows"] for record in records)
     if made >= plan.num_rows:
         return []

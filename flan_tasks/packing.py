@@ -20,6 +20,7 @@ from flan_tasks.errors import FlanError
 SIDES = ("inputs", "targets")
 # Features that only packed rows have, on each side.
 SEGMENT_SUFFIXES = ("_segment_ids", "_positions")
+ROW_FEATURES = tuple(side + suffix for side in SIDES for suffix in ("", *SEGMENT_SUFFIXES))
 # What the draws below are for: part of their keys.
 _TIES, _ORDER_OF_ROWS = range(2)
 
@@ -79,7 +80,8 @@ def arrange(
 
     Args:
       sizes: for `inputs` and `targets` each, the tokens of each example: int64 [examples].
-      lengths, key: as for `pack`.
+      lengths: as for `pack`.
+      key: as for `pack`.
 
     Raises:
       PackingError: an example is longer than a row.

@@ -5,17 +5,20 @@ task's rows, card and vocabulary: not on the mixture that it is drawn in. So a c
 with other rates takes over from an earlier one, complete or not, whatever both have in common.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from flan_tasks import cache_files, sharded_output
 from flan_tasks.cache_files import CachedExample, Shard
+from flan_tasks.errors import StoreError
 
 # What all examples of a cache depend on: keys of its description.
 SETTINGS = ("split", "seed", "lengths", "vocabulary_fingerprint", "versions", "code")
@@ -23,7 +26,6 @@ SETTINGS = ("split", "seed", "lengths", "vocabulary_fingerprint", "versions", "c
 _INDEX_BITS = 44
 # A place is the number of the shard and, in the lower bits, that of the example in it.
 _EXAMPLE_BITS = 32
-_FILE = "examples.npy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +35,11 @@ class Reusable:
     Picklable, and small: processes share the table in a file, which is mapped into memory.
 
     Attributes:
-      folder: holds the table: int64 [2, examples], keys in order and places.
+      table: file with keys, in order, and places: int64 [2, examples].
       shards: paths of the shards that places lie in.
     """
 
-    folder: str
+    table: str
     shards: tuple[str, ...]
 
     def find(self, tasks: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -61,7 +63,7 @@ class Reusable:
 
     @functools.cached_property
     def _table(self) -> np.ndarray:
-        return np.load(pathlib.Path(self.folder, _FILE), mmap_mode="r")
+        return np.load(self.table, mmap_mode="r")
 
     @functools.cached_property
     def _open(self) -> "_Shards":
@@ -76,7 +78,14 @@ class _Shards(dict):
         self._paths = paths
 
     def __missing__(self, number: int) -> Shard:
-        self[number] = Shard(self._paths[number])
+        try:
+            self[number] = Shard(self._paths[number])
+        except FileNotFoundError:
+            raise StoreError(
+                "this cache was moved or deleted while it was copied from",
+                where=self._paths[number],
+                remedy="Run the same again; finished shards are kept.",
+            ) from None
         return self[number]
 
 
@@ -104,21 +113,25 @@ class Cache:
 
 
 def caches_in(folder: str) -> list[Cache]:
-    """The cache that a folder is, or else those in it."""
-    own = sharded_output.read_so_far(folder)
-    found = [(folder, own)] if own else []
-    if not own and os.path.isdir(folder):
-        paths = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())
-        found = [(path, metadata) for path in paths if (metadata := sharded_output.read_so_far(path))]
-    return [
-        Cache(path, metadata)
-        for path, metadata in found
-        if metadata["job"].get("program") == cache_files.PROGRAM
-    ]
+    """The cache that a folder is, or else those in it, complete or not."""
+    own = _cache(folder)
+    if own or not os.path.isdir(folder):
+        return [own] if own else []
+    found = map(_cache, sorted(entry.path for entry in os.scandir(folder) if entry.is_dir()))
+    return [cache for cache in found if cache]
 
 
-def gather(caches: Iterable[Cache], description: Mapping[str, Any], folder: str) -> Reusable:
-    """What those caches hold of the tasks of the cache described; makes the table in `folder`.
+def _cache(folder: str) -> Cache | None:
+    metadata = sharded_output.read_so_far(folder)
+    if metadata is None or metadata["job"].get("program") != cache_files.PROGRAM:
+        return None
+    return Cache(folder, metadata)
+
+
+def gather(
+    caches: Iterable[Cache], description: Mapping[str, Any], table: pathlib.Path
+) -> Reusable:
+    """What those caches hold of the tasks of the cache described; writes the file `table`.
 
     Caches of other settings hold nothing of it.
 
@@ -137,8 +150,19 @@ def gather(caches: Iterable[Cache], description: Mapping[str, Any], folder: str)
             places.append((len(paths) << _EXAMPLE_BITS) + number)
             paths.append(path)
     unique, first = np.unique(np.concatenate(keys), return_index=True)
-    np.save(pathlib.Path(folder, _FILE), np.stack([unique, np.concatenate(places)[first]]))
-    return Reusable(folder, tuple(paths))
+    with _replacing(table) as file:
+        np.save(file, np.stack([unique, np.concatenate(places)[first]]))
+    return Reusable(str(table), tuple(paths))
+
+
+@contextlib.contextmanager
+def _replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """A file that takes a name only when it is written, for others may be reading what has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    with temporary.open("wb") as file:
+        yield file
+    temporary.replace(path)
 
 
 def _verified(cache: Cache) -> Iterator[str]:

@@ -14,7 +14,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import multiprocessing
 import os
@@ -30,6 +29,7 @@ from typing import Any
 
 import tqdm
 
+from flan_tasks import disk
 from flan_tasks.errors import FlanError, StoreError
 
 Record = dict[str, Any]
@@ -103,7 +103,7 @@ def run(
         _sweep(job.unfinished)
         shutil.rmtree(job.unfinished / _RECORDS, ignore_errors=True)
         os.rename(job.unfinished, job.folder)
-        _flush_to_disk(pathlib.Path(job.folder).parent)
+        disk.flush_to_disk(pathlib.Path(job.folder).parent)
     return read_metadata(job.folder)
 
 
@@ -114,7 +114,7 @@ def read_metadata(folder: str) -> Record:
       StoreError: the folder is not a finished job's.
     """
     path = pathlib.Path(folder, _METADATA)
-    metadata = _read_json(path)
+    metadata = disk.read_json(path)
     if metadata is None or not metadata.get("complete"):
         raise StoreError(
             "there is no finished output here" if metadata is None else "the output is unfinished",
@@ -143,7 +143,7 @@ def verify_shard(folder: str, record: Record) -> str:
       StoreError: it is missing or is not what was written; names the file.
     """
     path = pathlib.Path(folder, record["name"])
-    if not path.is_file() or _sha256(path) != record["sha256"]:
+    if not path.is_file() or disk.sha256(path) != record["sha256"]:
         raise StoreError(
             "the file is gone" if not path.is_file() else "its checksum is not the one written",
             where=str(path),
@@ -159,7 +159,10 @@ def read_so_far(folder: str) -> Record | None:
       As `read_metadata`; without totals where the job is not done. None: no job's folder.
     """
     path = pathlib.Path(folder)
-    metadata = _read_json(path / _METADATA)
+    try:
+        metadata = disk.read_json(path / _METADATA)
+    except StoreError:  # a file of this name that is none of ours
+        return None
     if not isinstance(metadata, dict) or "job" not in metadata:
         return None
     if metadata["complete"]:
@@ -178,7 +181,7 @@ def _finished(job: Job) -> Record | None:
             remedy="Name a local folder, and copy it when it is complete.",
         )
     final = pathlib.Path(job.folder)
-    metadata = _read_json(final / _METADATA)
+    metadata = disk.read_json(final / _METADATA)
     if metadata is not None and metadata.get("complete"):
         _refuse_other_job(final, metadata["job"], job)
         return metadata
@@ -195,7 +198,7 @@ def _finished(job: Job) -> Record | None:
 def _claimed(folder: pathlib.Path) -> Iterator[None]:
     """Keeps other processes out; the lock ends with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _opened(folder) as lock:
+    with disk.opened(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -211,11 +214,11 @@ def _start(job: Job) -> Record:
     """The metadata of the unfinished folder, written now if it is new; sweeps it."""
     folder = job.unfinished
     _sweep(folder)
-    metadata = _read_json(folder / _METADATA)
+    metadata = disk.read_json(folder / _METADATA)
     if metadata is None:
         (folder / _RECORDS).mkdir(exist_ok=True)
         metadata = {"complete": False, "job": dict(job.description)}
-        _write_json(folder / _METADATA, metadata)
+        disk.write_json(folder / _METADATA, metadata)
     _refuse_other_job(folder, metadata["job"], job)
     return metadata
 
@@ -349,14 +352,14 @@ def _write_shard(
     temporary = folder / f".{name}.{uuid.uuid4().hex}"
     try:
         facts = write(index, str(temporary))
-        _flush_to_disk(temporary)
-        size, checksum = temporary.stat().st_size, _sha256(temporary)
+        disk.flush_to_disk(temporary)
+        size, checksum = temporary.stat().st_size, disk.sha256(temporary)
         temporary.replace(folder / name)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush_to_disk(folder)
+    disk.flush_to_disk(folder)
     record = {"name": name, **facts, "bytes": size, "sha256": checksum}
-    _write_json(_record_path(folder, name), record)
+    disk.write_json(_record_path(folder, name), record)
 
 
 def _records(job: Job) -> list[Record]:
@@ -366,7 +369,7 @@ def _records(job: Job) -> list[Record]:
 
 def _record(folder: pathlib.Path, shard: str) -> Record | None:
     """The record of a shard; None if the shard is not finished."""
-    record = _read_json(_record_path(folder, shard))
+    record = disk.read_json(_record_path(folder, shard))
     path = folder / shard
     whole = record and path.is_file() and path.stat().st_size == record["bytes"]
     return record if whole else None
@@ -380,7 +383,7 @@ def _complete(job: Job, companions: Callable[[Sequence[Record]], Mapping[str, st
     folder = job.unfinished
     records = _records(job)
     for name, text in companions(records).items():
-        _write_text(folder / name, text)
+        disk.write_text(folder / name, text)
     counted = [key for key, value in records[0].items() if isinstance(value, int)]
     metadata = {
         "complete": True,
@@ -388,50 +391,4 @@ def _complete(job: Job, companions: Callable[[Sequence[Record]], Mapping[str, st
         "totals": {key: sum(record[key] for record in records) for key in counted},
         "shards": records,
     }
-    _write_json(folder / _METADATA, metadata)
-
-
-def _read_json(path: pathlib.Path) -> Record | None:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise StoreError(
-            f"not the JSON that was written: {error}",
-            where=str(path),
-            remedy=f"Delete the folder {path.parent} and write it anew.",
-        ) from error
-
-
-def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-    _write_text(path, json.dumps(value, indent=1, ensure_ascii=False))
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that it is there in whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(text, "utf-8")
-    _flush_to_disk(temporary)
-    temporary.replace(path)
-    _flush_to_disk(path.parent)
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush_to_disk(path: pathlib.Path) -> None:
-    """Makes a file's bytes, or a folder's names, outlive a crash of the machine."""
-    with _opened(path) as descriptor:
-        os.fsync(descriptor)
-
-
-@contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY)  # folders cannot be opened in any other way
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    disk.write_json(folder / _METADATA, metadata)

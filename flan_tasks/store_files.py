@@ -16,7 +16,6 @@ any moment thus leaves finished shards to go on from, and nothing that could be 
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import os
 import pathlib
@@ -27,6 +26,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from flan_tasks import disk
 from flan_tasks.columns import ARROW_TYPES
 from flan_tasks.errors import StoreError
 
@@ -125,7 +125,7 @@ def read_record(folder: str, number: int) -> Record | None:
     shard = pathlib.Path(folder, shard_name(number))
     try:
         record = Record(**json.loads(shard.with_suffix(".json").read_text("utf-8")))
-        whole = not record.num_rows or _sha256(shard) == record.sha256
+        whole = not record.num_rows or disk.sha256(shard) == record.sha256
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return record if whole else None
@@ -149,8 +149,8 @@ def write_shard(
                 pa.ipc.new_file(file, schema) as writer,
             ):
                 writer.write_batch(batch)
-            _flush_to_disk(temporary)
-            record = dataclasses.replace(record, sha256=_sha256(temporary))
+            disk.flush_to_disk(temporary)
+            record = dataclasses.replace(record, sha256=disk.sha256(temporary))
     with _atomically(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(record), indent=1), "utf-8")
     return record
@@ -166,7 +166,7 @@ def put_in_place(work_folder: str, folder: str, metadata: Metadata) -> None:
     """
     with _atomically(pathlib.Path(work_folder, _METADATA)) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(metadata), indent=1), "utf-8")
-        _flush_to_disk(temporary)
+        disk.flush_to_disk(temporary)
     there = read_metadata(folder)
     if there is not None and there.stamps != metadata.stamps:  # rows of other data make room
         outdated = _temporary(pathlib.Path(folder).parent)
@@ -208,7 +208,7 @@ def verify(folder: str, shard: Shard) -> str:
     marker = path.with_name(_VERIFIED)
     if _read_verified(marker).get(shard.name) == stamp:
         return str(path)
-    if _sha256(path) != shard.sha256:
+    if disk.sha256(path) != shard.sha256:
         raise _damaged(path, "its checksum is not that of the rows written")
     verified = {**_read_verified(marker), shard.name: stamp}
     # A store that one may only read is verified every time.
@@ -269,16 +269,6 @@ def _stamp(path: pathlib.Path) -> list[int]:
     except FileNotFoundError:
         raise _damaged(path, "the file is gone") from None
     return [found.st_size, found.st_mtime_ns, found.st_ino]
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush_to_disk(path: pathlib.Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _damaged(path: pathlib.Path, what: str) -> StoreError:

@@ -29,19 +29,16 @@ from typing import Any
 
 os.environ.setdefault("FLAN_TASKS_REGISTER", "0")  # workers are sent the tasks they need
 
-import gin
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flan_tasks import configs, sharded_output, sources, stream_spec
+from flan_tasks import sharded_output, stream_arguments
 from flan_tasks.errors import FlanError, MixtureError
-from flan_tasks.prompts import DEFAULT_SEED, Example, Lengths, PromptStream
+from flan_tasks.prompts import Example, PromptStream
 from flan_tasks.stream_spec import StreamSpec
 
 FORMATS = ("jsonl", "parquet", "hf")
-# What the papers train with.
-_LENGTHS = Lengths(inputs=2048, targets=512)
 # Positions rendered, and written, at once: all that a process holds in memory of its shard.
 _BLOCK = 1024
 # Where --shards does not say: small enough that a restart loses little.
@@ -86,80 +83,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "name",
-        nargs="?",
-        metavar="MIXTURE_OR_TASK",
-        help="what to write; left out: the gin file's MIXTURE_OR_TASK_NAME",
-    )
+    stream_arguments.add_to(parser)
     parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument("--out", required=True, help="folder to write, not there yet or empty")
-    parser.add_argument("--num", type=_positive, help="positions of the stream to write")
-    parser.add_argument("--split", default="train", help="split of each task (train)")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help=f"({DEFAULT_SEED})")
+    positive = stream_arguments.positive
+    parser.add_argument("--num", type=positive, help="positions of the stream to write")
     parser.add_argument(
-        "--lengths",
-        type=_lengths,
-        default=_LENGTHS,
-        metavar="INPUTS,TARGETS",
-        help="longest inputs and targets in tokens "
-        f"({_LENGTHS.inputs},{_LENGTHS.targets}); longer examples are left out",
-    )
-    parser.add_argument(
-        "--shards", type=_positive, help=f"files (one for every {_POSITIONS_PER_SHARD:,} positions)"
-    )
-    parser.add_argument(
-        "--workers",
-        type=_positive,
-        default=len(os.sched_getaffinity(0)),
-        help="processes (one for every processor)",
-    )
-    parser.add_argument(
-        "--gin_file",
-        action="append",
-        default=[],
-        help="gin file with mixtures, sources, vocabulary; repeatable",
-    )
-    parser.add_argument(
-        "--dry_run", action="store_true", help="say what would be written, write nothing"
+        "--shards", type=positive, help=f"files (one for every {_POSITIONS_PER_SHARD:,} positions)"
     )
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return int(text)
-
-
-def _lengths(text: str) -> Lengths:
-    inputs, _, targets = text.partition(",")
-    return Lengths(_positive(inputs), _positive(targets))
-
-
 def _spec(options: argparse.Namespace) -> StreamSpec:
-    for folder in configs.search_paths():
-        gin.add_config_file_search_path(folder)
-    for path in options.gin_file:
-        gin.parse_config_file(path, skip_unknown=True)
-    in_gin = stream_spec.name_in_gin()
-    name = options.name or in_gin
-    if name is None:
-        raise MixtureError(
-            "neither a mixture nor a task is named",
-            where="arguments",
-            remedy="Name one, or give a --gin_file that sets MIXTURE_OR_TASK_NAME.",
-        )
-    spec = stream_spec.of_provider(
-        name,
-        split=options.split,
-        seed=options.seed,
-        lengths=options.lengths,
-        num_epochs=1 if options.num is None else None,
-    )
+    spec = stream_arguments.spec_of(options, num_epochs=1 if options.num is None else None)
     if options.num is None and spec.rates is not None:
         raise MixtureError(
-            "a mixture has no end", where=name, remedy="Say how much of it to write: --num N"
+            "a mixture has no end", where=spec.name, remedy="Say how much of it to write: --num N"
         )
     return spec
 
@@ -219,15 +157,7 @@ def _dry_run(spec: StreamSpec, options: argparse.Namespace) -> int:
         num_shards = options.shards or _shards_for(options.num)
         first, *_, last = [*_file_names(options, num_shards)] * 2
         print(f"{options.out}: {num_shards} files, {first} to {last}")
-    shares = _shares(spec)
-    datasets = {task.dataset.name: task.dataset for task in spec.tasks}
-    code = 0
-    for name, dataset in datasets.items():
-        found = [each for each in sources.availability(dataset, spec.sources) if each.ok]
-        code |= not found
-        place = f"{found[0].kind}: {found[0].why}" if found else "nowhere at hand"
-        print(f"{name:<40} {shares[name]:>8.3%}   {dataset.license:<20} {place}")
-    return code
+    return stream_arguments.print_datasets(spec)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,7 +280,7 @@ def _dataset_card(
         counts.update(record["examples_of_dataset"])
     left_out = sum(record["left_out"] for record in records)
     datasets = {task.dataset.name: task.dataset for task in spec.tasks}
-    shares = _shares(spec)
+    shares = spec.shares()
     yield from ("---", f"pretty_name: {spec.name}", "license: other")
     yield "license_name: see-the-license-of-each-example"
     yield from ("task_categories:", "- text-generation", "configs:", "- config_name: default")
@@ -379,15 +309,6 @@ def _dataset_card(
     made = {key: value for key, value in description.items() if key not in long}
     yield json.dumps(made, indent=1, ensure_ascii=False)
     yield "```"
-
-
-def _shares(spec: StreamSpec) -> dict[str, float]:
-    """Dataset -> its share of the examples."""
-    rates = spec.rates or (1.0,) * len(spec.tasks)
-    shares: dict[str, float] = {}
-    for task, rate in zip(spec.tasks, rates, strict=True):
-        shares[task.dataset.name] = shares.get(task.dataset.name, 0.0) + rate / sum(rates)
-    return shares
 
 
 if __name__ == "__main__":
