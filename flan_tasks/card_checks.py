@@ -43,11 +43,12 @@ def check_row(dataset: Dataset, where: str) -> None:
             where=where,
             remedy="Use letters, digits and underscores.",
         )
-    for split in dataset.splits.keys() - dataset.num_examples.keys():
+    # Of other splits the number may be left out where it is not known for sure: it is only checked.
+    if "train" not in dataset.num_examples:
         raise CardError(
-            f"split {split!r} has no number of examples",
+            "split 'train' has no number of examples",
             where=f"{where} [num_examples]",
-            remedy=f"Add {split} = …: rates are reckoned from it before anything is read.",
+            remedy="Add train = …: rates are reckoned from it before anything is read.",
         )
     for split in dataset.num_examples.keys() - dataset.splits.keys():
         raise CardError(
@@ -73,6 +74,8 @@ def _source(dataset: Dataset) -> _Faults:
     if source.hub and not _HUB_NAME.fullmatch(source.hub):
         remedy = "Write it as owner/name or owner/name:config."
         yield "[source] hub", f"{source.hub!r} is no name on the Hub", remedy
+    if source.manual and "https://" not in source.manual:
+        yield "[source] manual", "it does not say where the data are", "Give the https:// address."
 
 
 def _splits(dataset: Dataset) -> _Faults:
@@ -115,6 +118,9 @@ def _answer(dataset: Dataset) -> _Faults:
         field = getattr(answer, key)
         if field and field not in dataset.fields:
             yield f"[answer] {key}", f"there is no field {field!r}", _known_fields(dataset)
+    for field in dataset.group_by:
+        if field not in dataset.fields:
+            yield "[metrics] group_by", f"there is no field {field!r}", _known_fields(dataset)
     if ANSWER_SLOT in dataset.fields and answer.text != ANSWER_SLOT:
         remedy = "Rename the field, or make it the answer's text."
         yield f"[fields] {ANSWER_SLOT}", "the slot of the answer hides this field", remedy

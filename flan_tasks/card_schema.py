@@ -100,6 +100,7 @@ CARD = Schema(
                 "tfds": TEXT,
                 "hub": TEXT,
                 "where": TEXT_TABLE,
+                "manual": TEXT,
             },
         ),
         "answer": Schema(
@@ -112,7 +113,7 @@ CARD = Schema(
                 "references": TEXT,
             },
         ),
-        "metrics": Schema(required={"names": TEXTS}),
+        "metrics": Schema(required={"names": TEXTS}, optional={"group_by": TEXTS}),
     },
 )
 

@@ -59,6 +59,7 @@ def _family(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
         num_examples=card.get("num_examples", {}),
         answer=Answer(**{**answer, "options": tuple(answer.get("options", ()))}),
         metrics=tuple(card["metrics"]["names"]),
+        group_by=tuple(card["metrics"].get("group_by", ())),
         templates=templates,
         inverted=inverted,
         clean=card.get("clean", ""),

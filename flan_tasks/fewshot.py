@@ -17,6 +17,8 @@ from flan_tasks.spec import Template, slots
 
 # 1 to 4, 2.5 on average, as in the paper's mixed few-shot prompts (arXiv 2301.13688, section 2).
 NUM_EXEMPLARS = (1, 4)
+# Rows drawn beyond the most exemplars, for those that lack a slot or repeat the query.
+_SPARES = 2
 # A prompt of fewer bytes for each token of its budget is tried whole: prose takes about four.
 _BYTES_PER_TOKEN = 3
 # Counts kept; when there are more, counting starts anew.
@@ -29,7 +31,7 @@ EncodeBatch = Callable[[Sequence[str]], list[list[int]]]
 
 def draw_exemplars(
     query_row: np.ndarray, key: np.ndarray, num_rows: np.ndarray, same_split: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of the exemplars of some queries.
 
     Args:
@@ -39,17 +41,18 @@ def draw_exemplars(
       same_split: bool [n], whether a query is a row of that split, and so must be left out.
 
     Returns:
-      How many exemplars each query has, int64 [n], fewer than drawn where the split is small; and
-      int64 [n, most exemplars], each line beginning with that many distinct rows.
+      How many exemplars each query gets, int64 [n]; how many distinct rows each line of the third
+      begins with, int64 [n], fewer where the split is small; and the rows in the order in which
+      they are tried, int64 [n, most rows].
     """
     low, high = NUM_EXEMPLARS
     candidates = num_rows - same_split
-    count = np.minimum(low + draws.below(high - low + 1, key, 0), candidates)
+    count = low + draws.below(high - low + 1, key, 0)
     size = np.maximum(candidates, 1)[:, None]
-    turns = np.minimum(np.arange(high)[None, :], size - 1)
+    turns = np.minimum(np.arange(high + _SPARES)[None, :], size - 1)
     rows = draws.permute(turns, size, key[:, None], 1)
     skip_query = same_split[:, None] & (rows >= query_row[:, None])
-    return count, rows + skip_query
+    return count, np.minimum(candidates, high + _SPARES), rows + skip_query
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

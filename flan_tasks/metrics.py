@@ -1,57 +1,32 @@
-"""Metrics over predictions and, for each, all acceptable answers.
+"""Metrics over predictions and, for each, all acceptable answers: by the names in the cards.
 
 Every function takes `targets` (a list of lists of references) and `predictions` (a list of texts)
-and returns percentages. A prediction scores its best over the references.
+and returns percentages. A prediction scores its best over the references. The functions lie in
+`reading_metrics`, `writing_metrics` and `option_metrics`; those of the last also take the dataset's
+options.
 """
 
-import collections
+import functools
 import re
-import string
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
+from flan_tasks import option_metrics, reading_metrics, writing_metrics
+from flan_tasks.errors import CardError
+from flan_tasks.reading_metrics import best, plain
 from flan_tasks.spec import Dataset, Variant
 
 Metric = Callable[[Sequence[Sequence[str]], Sequence[str]], Mapping[str, float]]
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _ANSWER_IS = re.compile(r"answer(?:\s+is)?\s*[:=]?\s*", re.IGNORECASE)
 
 
 def accuracy(targets, predictions) -> Mapping[str, float]:
-    """Share of predictions equal to an answer up to case and outer white space."""
-    return {"accuracy": _percent(targets, predictions, lambda t, p: _plain(t) == _plain(p))}
+    """Share of predictions equal to an answer up to case and white space.
 
-
-def squad(targets, predictions) -> Mapping[str, float]:
-    """SQuAD's exact match and word F1, less articles and punctuation (arXiv 1606.05250, 6.1)."""
-    return {
-        "em": _percent(targets, predictions, _same_words),
-        "f1": _percent(targets, predictions, _word_f1),
-    }
-
-
-def token_f1(targets, predictions) -> Mapping[str, float]:
-    """SQuAD's F1 of words (arXiv 1606.05250, 6.1)."""
-    return {"f1": _percent(targets, predictions, _word_f1)}
-
-
-def exact_match(targets, predictions) -> Mapping[str, float]:
-    """SQuAD's exact match: the same words, less articles and punctuation."""
-    return {"exact_match": _percent(targets, predictions, _same_words)}
-
-
-def rouge(targets, predictions) -> Mapping[str, float]:
-    """ROUGE-1, -2 and -L F-measures with stemming, by the rouge-score package."""
-    from rouge_score import rouge_scorer
-
-    kinds = ["rouge1", "rouge2", "rougeL"]
-    scorer = rouge_scorer.RougeScorer(kinds, use_stemmer=True)
-    scores = [scorer.score_multi(t, p) for t, p in zip(targets, predictions, strict=True)]
-    return {kind: 100 * float(np.mean([s[kind].fmeasure for s in scores])) for kind in kinds}
+    Where options are listed under labels, the answer is what was asked for: label or text.
+    """
+    return {"accuracy": best(targets, predictions, lambda t, p: plain(t) == plain(p))}
 
 
 def gsm8k_answer(targets, predictions) -> Mapping[str, float]:
@@ -59,11 +34,11 @@ def gsm8k_answer(targets, predictions) -> Mapping[str, float]:
 
     The number after the last "answer is" counts, else the last number of the text.
     """
-    return {
-        "accuracy": _percent(
-            targets, predictions, lambda t, p: final_number(t) == final_number(p) is not None
-        )
-    }
+
+    def same(target: str, prediction: str) -> bool:
+        return final_number(target) == final_number(prediction) is not None
+
+    return {"accuracy": best(targets, predictions, same)}
 
 
 def final_number(text: str) -> float | None:
@@ -82,44 +57,58 @@ def final_number(text: str) -> float | None:
 
 BY_NAME: Mapping[str, Metric] = {
     "accuracy": accuracy,
-    "exact_match": exact_match,
-    "squad": squad,
-    "token_f1": token_f1,
-    "rouge": rouge,
+    "exact_match": reading_metrics.exact_match,
+    "squad": reading_metrics.squad,
+    "record": reading_metrics.squad,  # ReCoRD scores as SQuAD does (arXiv 1810.12885, section 5)
+    "token_f1": reading_metrics.token_f1,
+    "trivia_qa": reading_metrics.trivia_qa,
+    "drop": reading_metrics.drop,
+    "rouge": writing_metrics.rouge,
+    "bleu": writing_metrics.bleu,
+    "edit_distance": writing_metrics.edit_distance,
     "gsm8k_answer": gsm8k_answer,
 }
+# These also take `options`, the texts of the dataset's options: they ask which one was meant.
+OF_OPTIONS: Mapping[str, Callable[..., Mapping[str, float]]] = {
+    "f1_binary": option_metrics.f1_binary,
+    "matthews": option_metrics.matthews,
+    "mean_f1_3class": option_metrics.mean_f1,
+    "multirc": option_metrics.multirc,
+    "pearson_spearman": option_metrics.pearson_spearman,
+}
+_OF_TEXT = {"rouge", "bleu", "edit_distance"}
+_OF_TWO_OPTIONS = {"f1_binary", "matthews", "multirc"}
 
 
 def functions(dataset: Dataset, variant: Variant) -> list[Metric]:
-    """The metrics of a task; an inverted one writes text, whatever the dataset's answers are."""
-    names = ("rouge",) if variant.inverted else dataset.metrics
-    return [BY_NAME[name] for name in names]
+    """The metrics of a task.
+
+    An inverted one writes text, whatever the dataset's answers are: it is scored by the dataset's
+    own metrics of text, ROUGE if there are none.
+
+    Raises:
+      CardError: there is no such metric, or the dataset's options are not what it needs.
+    """
+    names = dataset.metrics
+    if variant.inverted:
+        names = tuple(name for name in names if name in _OF_TEXT) or ("rouge",)
+    return [_function(name, dataset) for name in names]
 
 
-def _percent(targets, predictions, score) -> float:
-    best = [
-        max(score(target, prediction) for target in references)
-        for references, prediction in zip(targets, predictions, strict=True)
-    ]
-    return 100 * float(np.mean(best))
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
-def _squad_words(text: str) -> list[str]:
-    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
-
-
-def _same_words(target: str, prediction: str) -> bool:
-    return _squad_words(target) == _squad_words(prediction)
-
-
-def _word_f1(target: str, prediction: str) -> float:
-    expected, got = _squad_words(target), _squad_words(prediction)
-    if not expected or not got:
-        return float(expected == got)
-    common = sum((collections.Counter(expected) & collections.Counter(got)).values())
-    # 2PR / (P + R) with P = common / |got| and R = common / |expected|
-    return 2 * common / (len(expected) + len(got))
+def _function(name: str, dataset: Dataset) -> Metric:
+    if name in BY_NAME:
+        return BY_NAME[name]
+    where = f"{dataset.name} [metrics]"
+    if name not in OF_OPTIONS:
+        known = ", ".join(sorted({*BY_NAME, *OF_OPTIONS}))
+        raise CardError(f"there is no metric {name!r}", where=where, remedy=f"There are: {known}.")
+    options = dataset.answer.options
+    if (name in _OF_TWO_OPTIONS and len(options) != 2) or (
+        name == "mean_f1_3class" and not options
+    ):
+        raise CardError(
+            f"{name!r} is no metric for {len(options)} options that all rows share",
+            where=where,
+            remedy="Mend options of [answer], or take another metric.",
+        )
+    return functools.partial(OF_OPTIONS[name], options=options)

@@ -111,6 +111,10 @@ class OptionStyle:
         """What the model is expected to answer for the option at `index`."""
         return self._label(index) if self.item.answer_is_label else options[index]
 
+    def answers(self, options: Sequence[str]) -> list[str]:
+        """What the model is expected to answer for each of the options."""
+        return [self.answer(options, index) for index in range(len(options))]
+
     def _label(self, index: int) -> str:
         if "{" not in self.item.label:
             return self.item.label
@@ -129,3 +133,15 @@ STYLES = tuple(
     OptionStyle(lead_in, item, ending)
     for lead_in, item, ending in itertools.product(LEAD_INS, ITEM_STYLES, ENDINGS)
 )
+_STYLE_OF_NAME = {style.name: style for style in STYLES}
+
+
+def named(name: str) -> OptionStyle:
+    """The style of a name, as it is recorded with an example.
+
+    Raises:
+      ValueError: there is no such style.
+    """
+    if name not in _STYLE_OF_NAME:
+        raise ValueError(f"there is no style of options named {name!r}")
+    return _STYLE_OF_NAME[name]

@@ -1,17 +1,35 @@
 """From a decoded output to what the metrics compare."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+
+class References(list[str]):
+    """Every acceptable answer to a prompt, and what metrics ask about the prompt.
+
+    Attributes:
+      option_style: name of the style in which options are listed, "" where none are.
+      group: what examples that are scored together have in common, None if nothing is.
+    """
+
+    def __init__(self, texts: Iterable[str], option_style: str = "", group: int | None = None):
+        super().__init__(texts)
+        self.option_style = option_style
+        self.group = group
 
 
 def references_or_text(
     decoded: str, example: Mapping[str, Any] | None = None, is_target: bool = False
-) -> list[str] | str:
-    """For a target every acceptable answer (list of str); for a prediction its text."""
-    if is_target:
-        assert example is not None
-        return [_text(reference) for reference in example["references"]]
-    return decoded.strip()
+) -> References | str:
+    """For a target every acceptable answer; for a prediction its text."""
+    if not is_target:
+        return decoded.strip()
+    assert example is not None
+    return References(
+        map(_text, example["references"]),
+        option_style=_text(example.get("option_style", "")),
+        group=int(example.get("group", 0)) or None,
+    )
 
 
 def _text(value: bytes | str) -> str:

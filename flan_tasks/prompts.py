@@ -51,6 +51,7 @@ class Example:
     Attributes:
       inputs, targets: token ids with the end-of-sequence token.
       references: every acceptable answer, for the metrics.
+      group: the same number for examples that a metric scores together, 0 if none does.
       task: the task.
       row: row of the split.
       index: epoch * number of rows + row; the seed, the task's name and this index decide all else.
@@ -64,6 +65,7 @@ class Example:
     inputs_pretokenized: str
     targets_pretokenized: str
     references: tuple[str, ...]
+    group: int
     task: VariantPipeline
     split: str
     row: int
@@ -176,25 +178,26 @@ class PromptStream:
                     row,
                     start=starts[place],
                     style=options.STYLES[styles[place]] if pipeline.lists_options else None,
-                    shot_rows=shots[place],
+                    num_shots=shots[place][0],
+                    shot_rows=shots[place][1],
                 )
             )
         return drafts
 
-    def _draw_shots(self, found: stream.Locations, key: np.ndarray) -> list[list[int]]:
-        shots: list[list[int]] = [[]] * len(key)
+    def _draw_shots(self, found: stream.Locations, key: np.ndarray) -> list[tuple[int, list[int]]]:
+        """For each example how many exemplars it gets, and the rows to try."""
+        shots: list[tuple[int, list[int]]] = [(0, [])] * len(key)
         few_shot = np.flatnonzero(self._table.few_shot[found.task])
         task = found.task[few_shot]
-        counts, rows = fewshot.draw_exemplars(
+        counts, available, rows = fewshot.draw_exemplars(
             found.row[few_shot],
             draws.hash64(key[few_shot], _EXEMPLARS),
             self._table.num_shots[task],
             self._table.same_split[task],
         )
-        for place, count, chosen in zip(
-            few_shot.tolist(), counts.tolist(), rows.tolist(), strict=True
-        ):
-            shots[place] = chosen[:count]
+        drawn = (few_shot.tolist(), counts.tolist(), available.tolist(), rows.tolist())
+        for place, count, distinct, chosen in zip(*drawn, strict=True):
+            shots[place] = count, chosen[:distinct]
         return shots
 
     def _tokenized(
@@ -232,6 +235,7 @@ class PromptStream:
             inputs_pretokenized=draft.prompt.text(num_exemplars),
             targets_pretokenized=draft.target,
             references=draft.references,
+            group=draft.group,
             task=self._tasks[task],
             split=self._split,
             row=row,

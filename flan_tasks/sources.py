@@ -199,7 +199,8 @@ def names(dataset: Dataset, split: str, kind: str, settings: Settings) -> list[s
 def not_found(dataset: Dataset, split: str, missing: Mapping[str, Unavailable]) -> SourceError:
     """The error that says where a split was looked for, why each place failed, and what to do."""
     looked_at = [f"    {kind}: {error.why}" for kind, error in missing.items()]
-    remedies = [f"    - {error.remedy}" for error in missing.values() if error.remedy]
+    steps = [dataset.source.manual, *(error.remedy for error in missing.values())]
+    remedies = [f"    - {step}" for step in steps if step]
     if "samples" not in missing:
         remedies.append("    - to try things out, add 'samples' to sources.settings.use")
     return SourceError(

@@ -40,6 +40,8 @@ class Source:
       hub: Hugging Face Hub dataset, "owner/name" or "owner/name:config".
       where: raw column -> value: only these rows belong to the dataset (for a source that holds a
         whole family in one piece).
+      manual: what a person has to do before `files` or `tfds` can serve, where the publisher lets
+        no program download the data: the steps, with the address.
     """
 
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -48,6 +50,7 @@ class Source:
     tfds: str = ""
     hub: str = ""
     where: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    manual: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +180,7 @@ class Dataset:
       fields: field -> raw column.
       constants: field -> value that is the same for all rows (a table row's columns).
       metrics: names of `flan_tasks.metrics`.
+      group_by: fields that rows have in common which a metric scores together.
     """
 
     name: str
@@ -193,6 +197,7 @@ class Dataset:
     metrics: tuple[str, ...]
     templates: tuple[Template, ...]
     inverted: tuple[Template, ...] = ()
+    group_by: tuple[str, ...] = ()
     clean: str = ""
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
     constants: Mapping[str, str] = dataclasses.field(default_factory=dict)

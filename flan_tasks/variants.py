@@ -20,6 +20,7 @@ class Draft:
       prompt: the prompt in parts.
       target: what the model shall answer.
       references: every acceptable answer, for the metrics.
+      group: the same number for examples that a metric scores together, 0 if none does.
       template: id of the template, e.g. "bool_q/3" or "bool_q/inverted/0".
       option_style: name of the style of options, "" without options.
       exemplars: rows of the exemplars, in the order shown.
@@ -28,6 +29,7 @@ class Draft:
     prompt: fewshot.FewShotPrompt
     target: str
     references: tuple[str, ...]
+    group: int
     template: str
     option_style: str
     exemplars: tuple[int, ...]
@@ -87,6 +89,7 @@ class VariantPipeline:
         *,
         start: int,
         style: options.OptionStyle | None,
+        num_shots: int,
         shot_rows: Sequence[int],
     ) -> Draft | None:
         """The prompt of a row; None if no template can ask about it.
@@ -96,7 +99,8 @@ class VariantPipeline:
           row: number of the row.
           start: the drawn template; the next one that leaves no slot empty is taken.
           style: the drawn style of options, None in variants that list none.
-          shot_rows: the rows drawn as exemplars.
+          num_shots: the drawn number of exemplars.
+          shot_rows: the rows drawn as exemplars, with some to spare.
         """
         query = self._answered(rows_of.queries, row, style)
         template = render.choose_template(self.templates, query.slots, start)
@@ -104,7 +108,7 @@ class VariantPipeline:
             return None
         asked = render.fill(template, query, (id(rows_of.queries), row))
         if self.variant.few_shot:
-            shots = self._shots(rows_of.shots, shot_rows, style, asked)
+            shots = self._shots(rows_of.shots, num_shots, shot_rows, style, asked)
             prompt = fewshot.lay_out(asked, list(shots.values()))
         else:
             shots = {}
@@ -115,6 +119,7 @@ class VariantPipeline:
             prompt=prompt,
             target=asked.target,
             references=(asked.target,) if stands_alone else query.references,
+            group=self._group(query),
             template=self._template_name(template),
             option_style=query.style,
             exemplars=tuple(shots),
@@ -123,17 +128,25 @@ class VariantPipeline:
     def _shots(
         self,
         prepared: store.PreparedSplit,
+        num_shots: int,
         rows: Sequence[int],
         style: options.OptionStyle | None,
         asked: render.Filled,
     ) -> dict[int, render.Filled]:
-        """Row -> exemplar; without those that lack a slot or repeat the query's text."""
-        shots = {}
+        """Row -> exemplar; without those that lack a slot or repeat the query.
+
+        Another row may ask for the same (its duplicate does, and so does every row of a class where
+        the prompt is inverted); only the inverted one is then an exemplar of its own.
+        """
+        shots: dict[int, render.Filled] = {}
         for row in rows:
+            if len(shots) == num_shots:
+                break
             shot = self._answered(prepared, row, style)
             if render.is_complete(asked.template, shot.slots):
                 filled = render.fill(asked.template, shot, (id(prepared), row))
-                if filled.input != asked.input:
+                is_another = self.variant.inverted and filled.target != asked.target
+                if is_another or filled.input != asked.input:
                     shots[row] = filled
         return shots
 
@@ -144,6 +157,12 @@ class VariantPipeline:
         if self.dataset.constants:
             fields = {**self.dataset.constants, **fields}
         return render.answered(fields, self.dataset.answer, style)
+
+    def _group(self, row: render.AnsweredRow) -> int:
+        if not self.dataset.group_by:
+            return 0
+        texts = [row.slots[field] for field in self.dataset.group_by]
+        return draws.name_key("\n".join(texts)) >> 1  # examples hold signed integers
 
     def _template_name(self, template: Template) -> str:
         kind = "inverted/" if self.variant.inverted else ""

@@ -41,10 +41,14 @@ def plain_example(task, rows, shot_rows, index, *, seed, inputs_length, targets_
 
     shots = {}
     if task.variant.few_shot:
-        for number in drawn_rows(row, draws.hash64(key, 2), len(shot_rows), rows is shot_rows):
+        drawn = draws.hash64(key, 2)
+        wanted = 1 + int(draws.below(4, drawn, 0))
+        for number in drawn_rows(row, drawn, len(shot_rows), rows is shot_rows):
             shot = slots_of(task.dataset, shot_rows[number], style)
             repeats = fill(template.input, shot) == fill(template.input, slots)
-            if is_complete(template, shot) and not repeats:
+            if task.variant.inverted:
+                repeats &= fill(template.target, shot) == fill(template.target, slots)
+            if is_complete(template, shot) and not repeats and len(shots) < wanted:
                 shots[number] = shot
 
     def text(num_shots):
@@ -94,9 +98,9 @@ def tokens_of(words, format_text, slots):
 
 
 def drawn_rows(row, key, num_rows, same_split):
-    """1 to 4 rows, other than the query's own."""
+    """Rows other than the query's own: the most that are shown, and two to spare."""
     candidates = num_rows - 1 if same_split else num_rows
-    count = min(1 + int(draws.below(4, key, 0)), candidates)
+    count = min(4 + 2, candidates)
     rows = [int(draws.permute(turn, candidates, key, 1)) for turn in range(count)]
     return [other + 1 if same_split and other >= row else other for other in rows]
 

@@ -320,8 +320,11 @@ def test_metrics_of_perfect_answers_are_perfect(name):
         )
         for metric in task.metric_fns:
             for measure, value in metric(targets, perfect).items():
-                # A single word has no pair of words for ROUGE-2 to find.
-                assert measure == "rouge2" or value == pytest.approx(100), (task.name, measure)
+                # A single word has no pair of words for ROUGE-2 to find; of STS-B, whole numbers are
+                # asked for, and the references are means of several judgments.
+                if measure != "rouge2":
+                    least = 97 if name == "stsb" else 99.99
+                    assert value >= least, (task.name, measure)
             assert max(metric(targets, ["???"] * num_rows).values()) < 50
 
 
@@ -345,3 +348,9 @@ def test_draws_of_one_example_hang_apart():
     assert len(set(templates)) >= 10
     styles = [e["option_style"] for e in found]
     assert len(set(styles)) > 300
+
+
+def test_answers_to_one_question_are_in_one_group():
+    groups = [example["group"] for example in examples("multirc_zs_opt")]
+    assert 1 < len(set(groups)) < len(groups)
+    assert {example["group"] for example in examples("bool_q_zs_opt")} == {0}

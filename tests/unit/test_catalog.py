@@ -68,7 +68,7 @@ def test_a_card_becomes_a_dataset(tmp_path):
         ('kind = "question answering"', "kind = 3", "kind is 3, not a string"),
         ("train = 8", "train = 0", "num_examples is .*, not a table of whole numbers"),
         ("train = 8", "train = true", "num_examples is"),
-        ("validation = 2", "", "'validation' has no number of examples"),
+        ("train = 8", "", "'train' has no number of examples"),
         ("validation = 2", "validation = 2\ntest = 3", "'test' is no split"),
         ("files = {", "file = {", r"\[source\]: unknown key 'file'.*Did you mean 'files'"),
         ('files = { train = "weather/train.jsonl" }', "", "no place to read from"),

@@ -18,7 +18,10 @@ def draw(num_queries, num_rows, same_split=True):
     rows = np.arange(num_queries) % num_rows
     key = draws.hash64(3, np.arange(num_queries))
     same = np.full(num_queries, same_split)
-    counts, chosen = fewshot.draw_exemplars(rows, key, np.full(num_queries, num_rows), same)
+    counts, distinct, chosen = fewshot.draw_exemplars(
+        rows, key, np.full(num_queries, num_rows), same
+    )
+    counts = np.minimum(counts, distinct)
     return rows, [line[:count] for line, count in zip(chosen, counts, strict=True)]
 
 

@@ -45,3 +45,12 @@ def test_every_style_lists_every_option_once_and_its_answer_stands_in_the_list(i
 def test_only_labelled_items_answer_with_a_label():
     for item in options.ITEM_STYLES:
         assert not item.answer_is_label or "{mark}" in item.label
+
+
+def test_a_style_is_found_by_its_name_and_says_what_each_option_is_answered_with():
+    for style in options.STYLES[::50]:
+        found = options.named(style.name)
+        assert found is style
+        assert found.answers(CHOICES) == [style.answer(CHOICES, index) for index in range(2)]
+    with pytest.raises(ValueError, match="no style of options named 'x'"):
+        options.named("x")
