@@ -36,7 +36,7 @@ def check(dataset: Dataset, where: str) -> None:
 
 
 def check_row(dataset: Dataset, where: str) -> None:
-    """Checks what the datasets of a table can differ in: name and numbers of examples."""
+    """Checks what the datasets of a table can differ in: name, numbers of examples, steps."""
     if not _NAME.fullmatch(dataset.name):
         raise CardError(
             f"{dataset.name!r} cannot be a task's name",
@@ -49,6 +49,13 @@ def check_row(dataset: Dataset, where: str) -> None:
             "split 'train' has no number of examples",
             where=f"{where} [num_examples]",
             remedy="Add train = …: rates are reckoned from it before anything is read.",
+        )
+    manual = dataset.source.manual
+    if manual and "https://" not in manual:
+        raise CardError(
+            f"{manual!r} does not say where the data are",
+            where=f"{where} [source] manual",
+            remedy="Give the https:// address.",
         )
     for split in dataset.num_examples.keys() - dataset.splits.keys():
         raise CardError(
@@ -74,8 +81,6 @@ def _source(dataset: Dataset) -> _Faults:
     if source.hub and not _HUB_NAME.fullmatch(source.hub):
         remedy = "Write it as owner/name or owner/name:config."
         yield "[source] hub", f"{source.hub!r} is no name on the Hub", remedy
-    if source.manual and "https://" not in source.manual:
-        yield "[source] manual", "it does not say where the data are", "Give the https:// address."
 
 
 def _splits(dataset: Dataset) -> _Faults:

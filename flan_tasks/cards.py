@@ -118,6 +118,7 @@ def _fill_source(source: Source, row: Mapping[str, str], where: str) -> Source:
             where={column: value.format_map(row) for column, value in source.where.items()},
             tfds=source.tfds.format_map(row),
             hub=source.hub.format_map(row),
+            manual=source.manual.format_map(row),
         )
     except KeyError as error:
         raise CardError(

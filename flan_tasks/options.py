@@ -133,7 +133,14 @@ STYLES = tuple(
     OptionStyle(lead_in, item, ending)
     for lead_in, item, ending in itertools.product(LEAD_INS, ITEM_STYLES, ENDINGS)
 )
-_STYLE_OF_NAME = {style.name: style for style in STYLES}
+# The same, for options that are numbers themselves: "[1] 0 [2] 1" would read badly.
+STYLES_OF_NUMBERS = tuple(
+    dataclasses.replace(style, item=dataclasses.replace(style.item, marks="upper"))
+    if style.item.marks == "number"
+    else style
+    for style in STYLES
+)
+_STYLE_OF_NAME = {style.name: style for style in (*STYLES_OF_NUMBERS, *STYLES)}
 
 
 def named(name: str) -> OptionStyle:

@@ -177,7 +177,7 @@ class PromptStream:
                     self._opened[number],
                     row,
                     start=starts[place],
-                    style=options.STYLES[styles[place]] if pipeline.lists_options else None,
+                    style=pipeline.styles[styles[place]] if pipeline.lists_options else None,
                     num_shots=shots[place][0],
                     shot_rows=shots[place][1],
                 )

@@ -59,6 +59,7 @@ class VariantPipeline:
       key: 64 bits of the name; part of the key of every draw.
       templates: the templates that the variant draws from.
       lists_options: whether a style of options is drawn.
+      styles: the styles that it is drawn from, as many for every task.
     """
 
     def __init__(self, dataset: Dataset, variant: Variant):
@@ -68,6 +69,8 @@ class VariantPipeline:
         self.key = draws.name_key(self.name)
         self.templates = dataset.templates_of(variant)
         self.lists_options = variant.options and dataset.answer.has_options and not variant.inverted
+        are_numbers = all(option.isdecimal() for option in dataset.answer.options or ("",))
+        self.styles = options.STYLES_OF_NUMBERS if are_numbers else options.STYLES
 
     def open(self, split: str, settings: Settings, *, prepare_missing: bool = True) -> OpenSplit:
         """The prepared rows that the examples of a split are made of.

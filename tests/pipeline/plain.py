@@ -30,7 +30,7 @@ def plain_example(task, rows, shot_rows, index, *, seed, inputs_length, targets_
     key = draws.hash64(seed, draws.name_key(task.name), index)
     style = None
     if task.variant.options and task.dataset.answer.has_options and not task.variant.inverted:
-        style = options.STYLES[int(draws.below(len(options.STYLES), key, 1))]
+        style = task.styles[int(draws.below(len(options.STYLES), key, 1))]
     templates = task.dataset.templates_of(task.variant)
     start = int(draws.below(len(templates), key, 0))
     slots = slots_of(task.dataset, rows[row], style)

@@ -320,8 +320,8 @@ def test_metrics_of_perfect_answers_are_perfect(name):
         )
         for metric in task.metric_fns:
             for measure, value in metric(targets, perfect).items():
-                # A single word has no pair of words for ROUGE-2 to find; of STS-B, whole numbers are
-                # asked for, and the references are means of several judgments.
+                # A single word has no pair of words for ROUGE-2 to find; STS-B wants whole numbers,
+                # and its references are means of several judgments.
                 if measure != "rouge2":
                     least = 97 if name == "stsb" else 99.99
                     assert value >= least, (task.name, measure)

@@ -73,7 +73,7 @@ def test_a_card_reads_what_tfds_stores(name, tmp_path):
     dataset = catalog.get(name)
     rows = sample_rows(dataset)
     raw_splits = store_in_tfds(dataset, rows, tmp_path)
-    # Slices of real splits are larger than all the samples; that they are right is tested elsewhere.
+    # Slices of real splits exceed the samples; that they are right is tested elsewhere.
     whole = dataclasses.replace(
         dataset, splits={split: split for split in raw_splits}, num_examples={}
     )

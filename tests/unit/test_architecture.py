@@ -11,19 +11,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What reads cards and does arithmetic must work without TensorFlow.
 LIGHT = (
     *("catalog", "clean", "columns", "draws", "errors", "fewshot", "metrics", "options", "packing"),
-    *(
-        "postprocess",
-        "prepare_runners",
-        "preparing",
-        "prompts",
-        "rates",
-        "readers",
-        "render",
-        "sharded_output",
-        "sources",
-        "spec",
-    ),
-    *("splits", "store", "stream", "stream_spec", "variants", "vocabulary"),
+    *("parts", "postprocess", "prepare_runners", "preparing", "prompts", "rates", "readers"),
+    *("render", "sharded_output", "sources", "spec", "splits", "store", "stream", "stream_spec"),
+    *("variants", "vocabulary"),
 )
 
 

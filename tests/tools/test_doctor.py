@@ -1,0 +1,230 @@
+"""tools/doctor.py: what can be had now, from where, and what to do about the rest."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import gin
+import pytest
+
+from flan_tasks import card_checks, catalog, sources, store
+from flan_tasks.errors import CardError, SourceError
+from flan_tasks.origin import Unavailable
+
+TOOLS = pathlib.Path(__file__).parents[2] / "tools"
+STEPS = "Ask for it at https://example.org/data and put a.jsonl into the data directory."
+
+
+@pytest.fixture
+def doctor(monkeypatch, tmp_path):
+    """Runs the program in this process; returns its exit code and what it wrote as JSON."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    for name in [name for name in os.environ if name.startswith(("FLAN_", "TFDS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FLAN_STORE_DIR", str(tmp_path / "store"))
+    import doctor as program
+
+    def run(*arguments):
+        gin.clear_config()
+        path = tmp_path / "doctor.json"
+        given = [*map(str, arguments), "--json", str(path), "--tfds_data_dir", str(tmp_path)]
+        code = program.main(given)
+        entries = json.loads(path.read_text("utf-8"))["datasets"] if path.exists() else []
+        return code, {entry["dataset"]: entry for entry in entries}
+
+    yield run
+    gin.clear_config()
+
+
+def published_files(folder, text):
+    """Both files of bool_q's card."""
+    (folder / "bool_q").mkdir()
+    for name in ("train", "dev"):
+        (folder / "bool_q" / f"{name}.jsonl").write_text(text)
+
+
+def changed(monkeypatch, name, **source):
+    """Lets the catalog's card of a dataset have another source; returns the dataset."""
+    card = catalog.get(name)
+    card = dataclasses.replace(card, source=dataclasses.replace(card.source, **source))
+    monkeypatch.setattr(catalog, "load", lambda: {name: card})
+    return card
+
+
+def test_files_that_are_there_are_at_hand(doctor, tmp_path, capsys):
+    published_files(tmp_path, "12345\n")
+    code, found = doctor("bool_q", "--use", "files", "--data_dir", tmp_path)
+    entry = found["bool_q"]
+    assert code == 0 and entry["can_be_had"]
+    assert (entry["state"], entry["source"], entry["bytes"]) == ("at hand", "files", 12)
+    assert entry["num_examples"] == dict(catalog.get("bool_q").num_examples)
+    assert entry["license"] == "CC BY-SA 3.0" and entry["prepared_rows"] == {}
+    shown = capsys.readouterr().out
+    assert "1 of 1 datasets can be had now: 1 at hand" in shown and "CC BY-SA 3.0" in shown
+
+
+def test_prepared_rows_are_found_without_their_source(doctor, tmp_path):
+    settings = sources.settings(use=("samples",), store_dir=str(tmp_path / "store"))
+    store.prepare(catalog.get("bool_q"), settings)
+    code, found = doctor("bool_q", "--use", "samples")
+    assert code == 0 and found["bool_q"]["state"] == "prepared"
+    assert found["bool_q"]["prepared_rows"] == {"train": 12, "validation": 4, "test": 4}
+    assert found["bool_q"]["bytes"] > 0
+
+
+def test_one_dataset_that_is_missing_makes_it_fail(doctor, tmp_path, capsys):
+    published_files(tmp_path, "12345\n")
+    arguments = ("--use", "files", "--data_dir", tmp_path)
+    code, found = doctor("bool_q", "cot_gsm8k", *arguments)
+    assert code == 1 and not found["cot_gsm8k"]["can_be_had"]
+    shown = capsys.readouterr().out
+    assert "1 of 2 datasets can be had now: 1 at hand, 1 by hand" in shown
+    assert f"put it at {tmp_path}/cot_gsm8k/gsm8k_train.tsv" in " ".join(shown.split())
+
+
+def test_what_can_be_downloaded_is_not_counted_on(doctor, capsys):
+    code, found = doctor("bool_q", "--use", "tfds")
+    assert code == 1 and found["bool_q"]["state"] == "download"
+    assert "--online asks the hosts" in capsys.readouterr().out
+
+
+def test_a_missing_package_is_named(doctor, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    _, found = doctor("bool_q", "--use", "tfds")
+    assert found["bool_q"]["state"] == "install"
+    assert "pip install tensorflow_datasets" in found["bool_q"]["findings"][1]["remedy"]
+
+
+def test_another_number_of_rows_than_published_is_a_fault(doctor, tmp_path):
+    row = {"title": "t", "passage": "p", "question": "q", "answer": True}
+    published_files(tmp_path, f"{json.dumps(row)}\n" * 3)
+    settings = sources.settings(
+        use=("files",),
+        data_dir=str(tmp_path),
+        store_dir=str(tmp_path / "store"),
+        allow_partial=True,
+    )
+    store.prepare(catalog.get("bool_q"), settings, splits=["test"])
+    code, found = doctor("bool_q", "--use", "files", "--data_dir", tmp_path)
+    assert code == 1 and found["bool_q"]["state"] == "faulty"
+    assert "3 rows, but the card says 3,270" in found["bool_q"]["findings"][0]["why"]
+
+
+# Downloads by hand
+
+
+def test_the_steps_of_a_manual_download_are_told(doctor, monkeypatch, capsys):
+    changed(monkeypatch, "bool_q", manual=STEPS, hub="")
+    code, found = doctor("bool_q", "--use", "tfds", "files", "hub")
+    assert code == 1 and found["bool_q"]["state"] == "by hand"
+    assert STEPS in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_hub_may_serve_what_tfds_does_not_download(doctor, monkeypatch):
+    changed(monkeypatch, "bool_q", manual=STEPS, hub="nobody/nothing")
+    _, found = doctor("bool_q", "--use", "tfds", "hub")
+    states = {each["kind"]: each["state"] for each in found["bool_q"]["findings"]}
+    assert states == {"store": "no", "tfds": "by hand", "hub": "download"}
+
+
+def test_the_steps_are_the_first_remedy_of_the_error(monkeypatch):
+    card = changed(monkeypatch, "bool_q", manual=STEPS)
+    error = sources.not_found(card, "train", {"tfds": Unavailable("not there", "build it")})
+    assert isinstance(error, SourceError)
+    assert error.remedy.index(STEPS) < error.remedy.index("build it")
+
+
+def test_steps_without_an_address_are_refused(monkeypatch):
+    card = changed(monkeypatch, "bool_q", manual="Ask the authors.")
+    with pytest.raises(CardError, match=r"\[source\] manual: .Ask the authors.. does not say where"):
+        card_checks.check_row(card, "bool_q.toml")
+
+
+def test_every_card_with_steps_names_what_they_are_for():
+    manual = [card for card in catalog.load().values() if card.source.manual]
+    assert {"newsroom", "samsum", "story_cloze"} <= {card.name for card in manual}
+    for card in manual:
+        assert card.source.files or card.source.tfds
+        for name in card.source.files.values():
+            assert pathlib.Path(name).name in card.source.manual
+
+
+# Asking the hosts
+
+
+def hub_files(monkeypatch, names):
+    import huggingface_hub
+
+    siblings = [types.SimpleNamespace(rfilename=name, size=500) for name in names]
+    monkeypatch.setattr(
+        huggingface_hub.HfApi,
+        "dataset_info",
+        lambda *_, **__: types.SimpleNamespace(siblings=siblings),
+    )
+
+
+def test_the_hub_is_reachable_when_it_lists_every_split(doctor, monkeypatch):
+    names = [f"default/{split}/0000.parquet" for split in ("train", "validation", "other")]
+    hub_files(monkeypatch, names)
+    code, found = doctor("bool_q", "--use", "hub", "--online")
+    assert code == 0 and found["bool_q"]["state"] == "reachable"
+    assert found["bool_q"]["bytes"] == 1000, "of the splits asked for only"
+    hub_files(monkeypatch, names[:1])
+    code, found = doctor("bool_q", "--use", "hub", "--online")
+    assert code == 1 and found["bool_q"]["state"] == "unreachable"
+    assert "no split 'validation'" in found["bool_q"]["findings"][1]["why"]
+
+
+def test_tfds_is_reachable_when_its_hosts_answer(doctor, monkeypatch, tmp_path):
+    (tmp_path / "data.zip").write_text("x")
+    addresses = {
+        (tmp_path / "data.zip").as_uri(): types.SimpleNamespace(size=70),
+    }
+    builder = types.SimpleNamespace(url_infos=addresses)
+    fake = types.SimpleNamespace(builder=lambda name: builder, __spec__=object())
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
+    code, found = doctor("bool_q", "--use", "tfds", "--online")
+    assert code == 0
+    assert (found["bool_q"]["state"], found["bool_q"]["bytes"]) == ("reachable", 70)
+    (tmp_path / "data.zip").unlink()
+    code, found = doctor("bool_q", "--use", "tfds", "--online")
+    assert code == 1 and found["bool_q"]["state"] == "unreachable"
+
+
+# The command line
+
+
+def test_an_unknown_dataset_is_refused(doctor, capsys):
+    code, found = doctor("boolq")
+    assert code == 1 and found == {}
+    assert "Did you mean: bool_q" in capsys.readouterr().err
+
+
+def test_all_datasets_in_seconds_from_a_shell_without_tensorflow(tmp_path):
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("FLAN_")},
+        "PYTHONPATH": str(TOOLS.parent),
+        "FLAN_STORE_DIR": str(tmp_path / "store"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    path = tmp_path / "doctor.json"
+    program = (
+        f"import sys; sys.path.insert(0, {str(TOOLS)!r}); import doctor; "
+        f"code = doctor.main(['--json', {str(path)!r}, '--tfds_data_dir', {str(tmp_path)!r}]); "
+        "assert 'tensorflow' not in sys.modules; sys.exit(code)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    report = json.loads(path.read_text("utf-8"))
+    assert [entry["dataset"] for entry in report["datasets"]] == list(catalog.load())
+    assert run.returncode == (report["can_be_had"] < len(catalog.load())), run.stderr
