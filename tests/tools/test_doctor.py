@@ -141,7 +141,7 @@ def test_the_steps_are_the_first_remedy_of_the_error(monkeypatch):
 
 def test_steps_without_an_address_are_refused(monkeypatch):
     card = changed(monkeypatch, "bool_q", manual="Ask the authors.")
-    with pytest.raises(CardError, match=r"\[source\] manual: .Ask the authors.. does not say where"):
+    with pytest.raises(CardError, match=r"\[source\] manual: .Ask the authors.. does not say"):
         card_checks.check_row(card, "bool_q.toml")
 
 
