@@ -42,8 +42,9 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
     Args:
       path: a local or remote file.
       columns: names of the columns of a .tsv or .csv without a header.
-      rows: path of the list of rows inside a nested JSON file, e.g. "data.paragraphs.qas": the
-        other keys of every level are merged into the row; of equal keys the inner one counts.
+      rows: path of the list of rows inside nested JSON, of a whole file or of each line, e.g.
+        "data.paragraphs.qas": the other keys of every level are merged into the row, under their
+        own names (of equal ones the innermost counts) and with their level, "paragraphs.context".
 
     Raises:
       SourceError: the file is damaged or not laid out like that; names file and line.
@@ -51,8 +52,8 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
     suffix = pathlib.PurePath(path.removesuffix(".gz")).suffix
     readers: Mapping[str, Callable[[str], Iterator[Row]]] = {
         ".json": lambda local: _read_json(local, rows),
-        ".jsonl": _read_json_lines,
-        ".jsonlines": _read_json_lines,
+        ".jsonl": lambda local: _read_json_lines(local, rows),
+        ".jsonlines": lambda local: _read_json_lines(local, rows),
         ".tsv": lambda local: _read_table(local, columns, _tsv_cells),
         ".csv": lambda local: _read_table(local, columns, _csv_cells),
         ".parquet": _read_parquet,
@@ -111,11 +112,15 @@ def _open_text(path: str):
     return open_file(path, "rt", encoding="utf-8-sig", newline="\n")
 
 
-def _read_json_lines(path: str) -> Iterator[Row]:
+def _read_json_lines(path: str, rows: str) -> Iterator[Row]:
     with _open_text(path) as file:
         for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield _json_object(line, number)
+            if not line.strip():
+                continue
+            try:
+                yield from _descend(_json_object(line, number), _keys(rows), {})
+            except _Fault as fault:
+                raise _Fault(str(fault), number) from fault
 
 
 def _json_object(text: str, line: int) -> Row:
@@ -137,9 +142,13 @@ def _read_json(path: str, rows: str) -> Iterator[Row]:
         # Many datasets are published as one object per line under the name .json.
         if rows or not _is_json(text.lstrip().partition("\n")[0]):
             raise _Fault(f"not JSON: {error.msg}", error.lineno) from error
-        yield from _read_json_lines(path)
+        yield from _read_json_lines(path, rows)
         return
-    yield from _descend(tree, [key for key in rows.split(".") if key], {})
+    yield from _descend(tree, _keys(rows), {})
+
+
+def _keys(rows: str) -> list[str]:
+    return [key for key in rows.split(".") if key]
 
 
 def _is_json(text: str) -> bool:
@@ -150,11 +159,13 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _descend(node: Any, keys: list[str], above: Mapping[str, Any]) -> Iterator[Row]:
+def _descend(
+    node: Any, keys: list[str], above: Mapping[str, Any], level: str = ""
+) -> Iterator[Row]:
     """The rows under `node`, each with what stands beside the path that leads to it."""
     if isinstance(node, list):
         for child in node:
-            yield from _descend(child, keys, above)
+            yield from _descend(child, keys, above, level)
     elif not isinstance(node, dict):
         raise _Fault(f"a row is {str(node)[:60]!r}, not an object")
     elif not keys:
@@ -163,7 +174,8 @@ def _descend(node: Any, keys: list[str], above: Mapping[str, Any]) -> Iterator[R
         raise _Fault(f"there is no {keys[0]!r} among {', '.join(node)}")
     else:
         beside = {key: value for key, value in node.items() if key != keys[0]}
-        yield from _descend(node[keys[0]], keys[1:], {**above, **beside})
+        in_full = {f"{level}.{key}": value for key, value in beside.items()} if level else {}
+        yield from _descend(node[keys[0]], keys[1:], {**above, **beside, **in_full}, keys[0])
 
 
 def _tsv_cells(file) -> Iterator[list[str]]:

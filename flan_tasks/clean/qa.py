@@ -173,14 +173,20 @@ def trivia_qa(row: Mapping[str, Any]) -> Fields:
 def multirc(row: Mapping[str, Any]) -> Fields:
     """A paragraph, a question on it and a response that is right (1) or not (0).
 
-    Reads TFDS's and the Hub's rows of SuperGLUE: {paragraph, question, answer, label}. Some of the
+    Reads TFDS's and the Hub's rows of SuperGLUE, {paragraph, question, answer, label}, and the
+    published JSON's with its answers taken apart, {passage.text, question, text, label}. Some of the
     paragraphs are tokenised.
     """
+    if "passage.text" in row:
+        paragraph, response = row["passage.text"], row["text"]
+    else:
+        paragraph, response = row["paragraph"], row["answer"]
+    label = row.get("label")
     return {
-        "paragraph": detokenised(row["paragraph"]),
+        "paragraph": detokenised(paragraph),
         "question": detokenised(row["question"]),
-        "response": detokenised(row["answer"]),
-        "label": -1 if row["label"] is None else row["label"],
+        "response": detokenised(response),
+        "label": -1 if label is None else label,
     }
 
 

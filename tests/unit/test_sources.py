@@ -82,10 +82,24 @@ def test_nested_rows_carry_what_stands_above_them(tmp_path):
     }
     path = write(tmp_path / "a.json", json.dumps(tree))
     above = {"version": 1, "title": "T", "context": "C"}
+    above |= {"data.title": "T", "paragraphs.context": "C"}
     rows = list(readers.read(path, rows="data.paragraphs.qas"))
     assert rows == [{**above, "id": "1"}, {**above, "id": "2"}]
     with pytest.raises(SourceError, match="there is no 'qa' among title, paragraphs"):
         list(readers.read(path, rows="data.qa"))
+
+
+def test_nested_rows_of_every_line(tmp_path):
+    lines = [
+        {"id": 7, "passage": {"text": "P", "answers": [{"text": "a"}, {"text": "b"}]}},
+        {"id": 8, "passage": {"text": "Q", "answers": []}},
+    ]
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines)))
+    above = {"id": 7, "passage.text": "P"}
+    rows = list(readers.read(path, rows="passage.answers"))
+    assert rows == [{**above, "text": "a"}, {**above, "text": "b"}]
+    with pytest.raises(SourceError, match=r"a.jsonl line 1: there is no 'answer' among text"):
+        list(readers.read(path, rows="passage.answer"))
 
 
 @pytest.mark.parametrize(
