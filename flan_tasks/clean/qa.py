@@ -174,7 +174,7 @@ def multirc(row: Mapping[str, Any]) -> Fields:
     """A paragraph, a question on it and a response that is right (1) or not (0).
 
     Reads TFDS's and the Hub's rows of SuperGLUE, {paragraph, question, answer, label}, and the
-    published JSON's with its answers taken apart, {passage.text, question, text, label}. Some of the
+    published JSON's with its answers taken apart, {passage.text, question, text, label}. Some
     paragraphs are tokenised.
     """
     if "passage.text" in row:
