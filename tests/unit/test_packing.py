@@ -169,3 +169,16 @@ def test_rows_of_mixed_lengths_are_nearly_full():
         rows += len(packed)
         used += int(inputs.sum())
     assert used / (rows * lengths["inputs"]) > 0.97
+
+
+def test_rows_are_dense_too_where_examples_compete_for_both_sides():
+    drawn = np.random.default_rng(5)
+    reading, writing = drawn.integers(50, 700, 1000), drawn.integers(10, 170, 1000)
+    columns = packing.pack(
+        [[1] * size for size in reading],
+        [[1] * size for size in writing],
+        {"inputs": 2048, "targets": 512},
+        key=3,
+    ).columns
+    found = packing.density(columns)
+    assert found["inputs"] >= 0.97 and found["targets"] >= 0.94
