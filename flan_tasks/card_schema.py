@@ -99,6 +99,7 @@ CARD = Schema(
                 "rows": TEXT,
                 "tfds": TEXT,
                 "hub": TEXT,
+                "hub_splits": TEXT_TABLE,
                 "where": TEXT_TABLE,
                 "manual": TEXT,
             },

@@ -192,8 +192,9 @@ def names(dataset: Dataset, split: str, kind: str, settings: Settings) -> list[s
     if kind == "files":
         files = _file_names(dataset, settings)
         return [files.get(raw_split, "") for raw_split in raw_splits]
-    place = {"tfds": dataset.source.tfds, "hub": dataset.source.hub, "samples": "samples"}[kind]
-    return [place]
+    if kind == "hub":
+        return [dataset.source.hub, *map(dataset.source.hub_split, raw_splits)]
+    return [dataset.source.tfds if kind == "tfds" else "samples"]
 
 
 def not_found(dataset: Dataset, split: str, missing: Mapping[str, Unavailable]) -> SourceError:
@@ -229,7 +230,8 @@ def _locate(
         data_dir = settings.tfds_data_dir
         origin = tfds_source.locate(dataset.source.tfds, raw_split, data_dir, fetch=fetch)
     else:
-        origin = hub_source.locate(dataset.source.hub, raw_split, fetch=fetch)
+        hub_split = dataset.source.hub_split(raw_split)
+        origin = hub_source.locate(dataset.source.hub, hub_split, fetch=fetch)
     wanted = dataset.source.where
     if not wanted:
         return origin

@@ -38,6 +38,7 @@ class Source:
         other keys are merged into the row.
       tfds: TFDS name with version, e.g. "bool_q:1.0.0".
       hub: Hugging Face Hub dataset, "owner/name" or "owner/name:config".
+      hub_splits: raw split -> what the Hub calls it, where that differs.
       where: raw column -> value: only these rows belong to the dataset (for a source that holds a
         whole family in one piece).
       manual: what a person has to do before `files` or `tfds` can serve, where the publisher lets
@@ -49,8 +50,13 @@ class Source:
     rows: str = ""
     tfds: str = ""
     hub: str = ""
+    hub_splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
     where: Mapping[str, str] = dataclasses.field(default_factory=dict)
     manual: str = ""
+
+    def hub_split(self, raw_split: str) -> str:
+        """What the Hub calls a raw split."""
+        return self.hub_splits.get(raw_split, raw_split)
 
 
 @dataclasses.dataclass(frozen=True)

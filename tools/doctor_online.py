@@ -56,7 +56,8 @@ def _hub_size(dataset: Dataset) -> int:
     found = huggingface_hub.HfApi().dataset_info(
         repository, revision=_CONVERTED, files_metadata=True, timeout=_TIMEOUT
     )
-    sizes = dict.fromkeys(doctor_diagnosis.raw_splits(dataset), 0)
+    raw_splits = doctor_diagnosis.raw_splits(dataset)
+    sizes = dict.fromkeys(map(dataset.source.hub_split, raw_splits), 0)
     for file in found.siblings or ():
         folder, _, name = file.rfilename.rpartition("/")
         of_config, _, split = folder.rpartition("/")

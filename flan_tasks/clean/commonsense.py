@@ -88,9 +88,10 @@ def hellaswag(row: Mapping[str, Any]) -> Fields:
 def lambada(row: Mapping[str, Any]) -> Fields:
     """A passage from a novel without its last word, and that word.
 
-    Reads TFDS's rows, {passage}: lower case, split into tokens, which are joined here.
+    Reads TFDS's rows, {passage}, and the Hub's, {text}: lower case, split into tokens, which are
+    joined here.
     """
-    words = row["passage"].split()
+    words = row["passage" if "passage" in row else "text"].split()
     if len(words) < 2:
         raise Drop("no passage")
     return {"sentence": untokenize(" ".join(words[:-1])), "answer": words[-1]}

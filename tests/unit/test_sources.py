@@ -1,5 +1,6 @@
 """Sources: every published format is read alike, and what is missing is said in full."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -280,3 +281,23 @@ def test_settings_come_from_arguments_then_gin_then_the_environment(monkeypatch)
 def test_unknown_kinds_of_source_are_refused(use):
     with pytest.raises(SourceError, match=r"sources.settings.use: there is no source"):
         sources.settings(use=use)
+
+
+def test_the_hub_is_asked_for_the_splits_by_its_own_names(monkeypatch):
+    asked = []
+
+    def locate(name, split, *, fetch):
+        asked.append((name, split))
+        raise Unavailable("not here")
+
+    monkeypatch.setattr(sources.hub_source, "locate", locate)
+    source = dataclasses.replace(
+        WEATHER.source, hub="someone/weather", hub_splits={"train": "train_r1"}
+    )
+    card = dataclasses.replace(WEATHER, source=source)
+    settings = sources.settings(use="hub")
+    for split in ("train", "test"):
+        with pytest.raises(Unavailable):
+            sources.find_split(card, split, "hub", settings, fetch=False)
+    assert asked == [("someone/weather", "train_r1"), ("someone/weather", "test")]
+    assert "train_r1" in sources.names(card, "train", "hub", settings)
