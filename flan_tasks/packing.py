@@ -22,7 +22,7 @@ SIDES = ("inputs", "targets")
 SEGMENT_SUFFIXES = ("_segment_ids", "_positions")
 ROW_FEATURES = tuple(side + suffix for side in SIDES for suffix in ("", *SEGMENT_SUFFIXES))
 # Where best fit fills less than this part of the scarcer side, another way is tried too.
-_DENSE_ENOUGH = 0.98
+_DENSE_ENOUGH = 0.97
 # Steps in which the sides' weights are counted: sums of products stay below 2**63.
 _WEIGHTS = 1024
 # What the draws below are for: part of their keys.
