@@ -19,6 +19,7 @@ Metric = Callable[[Sequence[Sequence[str]], Sequence[str]], Mapping[str, float]]
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _ANSWER_IS = re.compile(r"answer(?:\s+is)?\s*[:=]?\s*", re.IGNORECASE)
+_CONCLUSION = re.compile(r"\banswer\s+is\b", re.IGNORECASE)
 
 
 def accuracy(targets, predictions) -> Mapping[str, float]:
@@ -55,6 +56,24 @@ def final_number(text: str) -> float | None:
     return float(numbers[-1].replace(",", "")) if numbers else None
 
 
+def cot_answer(targets, predictions) -> Mapping[str, float]:
+    """Share of rationales that end in the right answer, up to case and punctuation.
+
+    What stands after the last "answer is" counts; without one, the whole text.
+    """
+    return {"accuracy": best(targets, predictions, lambda t, p: conclusion(t) == conclusion(p))}
+
+
+def conclusion(text: str) -> str:
+    """The words of the answer that a rationale ends in, in lower case.
+
+    >>> conclusion("Ice is less dense than water. So the answer is (B).")
+    'b'
+    """
+    *_, tail = _CONCLUSION.split(text)
+    return " ".join(re.findall(r"\w+", tail.lower()))
+
+
 BY_NAME: Mapping[str, Metric] = {
     "accuracy": accuracy,
     "exact_match": reading_metrics.exact_match,
@@ -67,6 +86,7 @@ BY_NAME: Mapping[str, Metric] = {
     "bleu": writing_metrics.bleu,
     "edit_distance": writing_metrics.edit_distance,
     "gsm8k_answer": gsm8k_answer,
+    "cot_answer": cot_answer,
 }
 # These also take `options`, the texts of the dataset's options: they ask which one was meant.
 OF_OPTIONS: Mapping[str, Callable[..., Mapping[str, float]]] = {

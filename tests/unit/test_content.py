@@ -15,6 +15,11 @@ from flan_tasks.spec import Variant, slots
 FAMILIES = {"bool_q", "squad_v1", "cnn_dailymail", "cot_gsm8k", "niv2", "wiki_dialog"}
 
 
+each_chain_of_thought = pytest.mark.parametrize(
+    "name", [name for name, dataset in catalog.load().items() if dataset.collection == "cot"]
+)
+
+
 # Templates
 
 
@@ -33,17 +38,19 @@ def test_some_instruction_templates_show_the_positive_example_and_some_do_not():
     assert 3 <= sum(shown) <= len(shown) - 3
 
 
-def test_chain_of_thought_targets_hold_the_rationale_then_the_answer():
-    for template in catalog.get("cot_gsm8k").templates:
+@each_chain_of_thought
+def test_chain_of_thought_targets_hold_the_rationale_then_the_answer(name):
+    for template in catalog.get(name).templates:
         assert slots(template.target) == ("chain_of_thought", "answer")
         assert template.target.endswith("answer is {answer}.")
         assert "chain_of_thought" not in slots(template.input)
 
 
-def test_chain_of_thought_is_inverted_in_three_directions():
+@each_chain_of_thought
+def test_chain_of_thought_is_inverted_in_three_directions(name):
     directions = {
         (frozenset(slots(t.preamble + t.input)), frozenset(slots(t.target)))
-        for t in catalog.get("cot_gsm8k").inverted
+        for t in catalog.get(name).inverted
     }
     rationale, question, answer = {"chain_of_thought"}, {"question"}, {"answer"}
     assert directions == {
