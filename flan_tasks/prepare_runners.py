@@ -9,14 +9,12 @@ one dataset at fault does not stop the others.
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
-import threading
 from collections.abc import Iterable, Sequence
 
 import tqdm
 from absl import logging
 
-from flan_tasks import preparing, store
+from flan_tasks import preparing, store, workers
 from flan_tasks.errors import FlanError, StoreError
 from flan_tasks.preparing import Job
 from flan_tasks.sources import Settings
@@ -46,7 +44,7 @@ def on_processes(
         num_workers,
         # A fork would inherit the threads' locks of TensorFlow, where that is at work.
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
+        initializer=workers.end_with_parent,
     ) as executor:
         running = [executor.submit(_make, piece) for piece in pieces]
         finished = concurrent.futures.as_completed(running)
@@ -116,15 +114,3 @@ def _make(piece: Piece) -> None:
         logging.warning("%s", error)
     except FileNotFoundError:
         logging.info("%s: put in place by another process", piece.dataset.name)
-
-
-def _end_with_parent() -> None:
-    """Has this process end when its parent does, be it killed: it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -20,7 +20,6 @@ import os
 import pathlib
 import shutil
 import signal
-import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ import tqdm
 
 from flan_tasks import disk
 from flan_tasks.errors import FlanError, StoreError
+from flan_tasks.workers import end_with_parent
 
 Record = dict[str, Any]
 # Writes shard number `index` to the file `path`; returns what is to be known of it, as JSON has it.
@@ -324,14 +324,7 @@ def _become_worker(task: _Task) -> None:
     global _worker_task
     _worker_task = task
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a traceback
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _write_in_worker(index: int) -> _Failure | None:
