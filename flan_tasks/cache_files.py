@@ -8,7 +8,7 @@ A shard's columns, one entry for each example:
     inputs, targets                   token ids with the end-of-sequence token, and no padding
     segment                           in packed caches only: 1, 2, … within a row; 1 begins a row
     task, index, row                  where the example comes from; see `prompts.Example`
-    template, option_style, exemplars how it is asked
+    template, style, exemplars how it is asked
 
 Examples that had to be left out stand at the end of a shard, without tokens: they are no rows, but
 another cache need not render them to know.
@@ -47,7 +47,7 @@ class CachedExample:
     inputs: Sequence[int] = ()
     targets: Sequence[int] = ()
     template: str = ""
-    option_style: str = ""
+    style: str = ""
     exemplars: Sequence[int] = ()
 
     @classmethod
@@ -60,7 +60,7 @@ class CachedExample:
             example.inputs,
             example.targets,
             example.template,
-            example.option_style,
+            example.style,
             example.exemplars,
         )
 
@@ -93,7 +93,7 @@ def write(
         "index": pa.array([example.index for example in examples], pa.int64()),
         "row": pa.array([example.row for example in examples], pa.int32()),
         "template": _names([example.template for example in examples]),
-        "option_style": _names([example.option_style for example in examples]),
+        "style": _names([example.style for example in examples]),
         "exemplars": _lists([example.exemplars for example in examples], pa.int32()),
     }
     batch = pa.RecordBatch.from_pydict(columns)
@@ -145,7 +145,7 @@ class Shard:
             inputs=self._token_ids("inputs", number),
             targets=self._token_ids("targets", number),
             template=columns["template_names"][columns["template"][number]],
-            option_style=columns["option_style_names"][columns["option_style"][number]],
+            style=columns["style_names"][columns["style"][number]],
             exemplars=columns["exemplars"][start:end].tolist(),
         )
 
@@ -161,7 +161,7 @@ class Shard:
             "exemplars": batch["exemplars"].values.to_numpy(),
             "exemplars_ends": batch["exemplars"].offsets.to_numpy(),
         }
-        for name in ("template", "option_style"):
+        for name in ("template", "style"):
             columns[name] = batch[name].indices.to_numpy()
             columns[f"{name}_names"] = batch[name].dictionary.to_pylist()
         return columns

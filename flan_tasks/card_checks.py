@@ -113,16 +113,15 @@ def _answer(dataset: Dataset) -> _Faults:
         yield "[answer]", "it takes one of text and label", "Name the field that holds the answer."
     if answer.label and bool(answer.options) == bool(answer.options_from):
         yield "[answer]", "a label takes one of options and options_from", "Add the options."
-    if answer.has_options and not answer.label:
-        yield (
-            "[answer]",
-            "there are options, but no label",
-            "Name the field with the option's index.",
-        )
+    if answer.options and not answer.label:
+        remedy = "Name the field with the option's index."
+        yield "[answer]", "there are options, but no label", remedy
     for key in ("text", "label", "options_from", "references"):
         field = getattr(answer, key)
         if field and field not in dataset.fields:
             yield f"[answer] {key}", f"there is no field {field!r}", _known_fields(dataset)
+    if dataset.turns and dataset.turns not in dataset.fields:
+        yield "turns", f"there is no field {dataset.turns!r}", _known_fields(dataset)
     for field in dataset.group_by:
         if field not in dataset.fields:
             yield "[metrics] group_by", f"there is no field {field!r}", _known_fields(dataset)

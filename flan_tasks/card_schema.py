@@ -84,6 +84,7 @@ CARD = Schema(
     optional={
         "languages": TEXTS,
         "clean": TEXT,
+        "turns": TEXT,
         "templates": TEXT,
         "table": TEXT,
         "num_examples": COUNT_TABLE,

@@ -62,6 +62,7 @@ def _family(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
         group_by=tuple(card["metrics"].get("group_by", ())),
         templates=templates,
         inverted=inverted,
+        turns=card.get("turns", ""),
         clean=card.get("clean", ""),
         fields=card["fields"],
         languages=tuple(card.get("languages", ("English",))),
@@ -104,9 +105,23 @@ def _of_row(family: Dataset, row: Mapping[str, str], where: str) -> Dataset:
         license=row.get("license") or family.license,
         languages=languages or family.languages,
         source=_fill_source(family.source, row, where),
+        splits=_fill_splits(family.splits, row, where),
         num_examples={**family.num_examples, **_counts(row, where)},
         constants=row,
     )
+
+
+def _fill_splits(
+    splits: Mapping[str, str], row: Mapping[str, str], where: str
+) -> Mapping[str, str]:
+    """The splits with each {column} replaced by the row's value; without those left empty."""
+    if not any("{" in each for each in splits.values()):
+        return splits
+    try:
+        filled = {split: each.format_map(row) for split, each in splits.items()}
+    except KeyError as error:
+        raise _no_such_column("[splits]", error, row, where) from None
+    return {split: each for split, each in filled.items() if each}
 
 
 def _fill_source(source: Source, row: Mapping[str, str], where: str) -> Source:
@@ -121,11 +136,15 @@ def _fill_source(source: Source, row: Mapping[str, str], where: str) -> Source:
             manual=source.manual.format_map(row),
         )
     except KeyError as error:
-        raise CardError(
-            f"[source] asks for column {error}, which the table lacks",
-            where=where,
-            remedy=f"Columns are: {', '.join(row)}.",
-        ) from None
+        raise _no_such_column("[source]", error, row, where) from None
+
+
+def _no_such_column(key: str, error: KeyError, row: Mapping[str, str], where: str) -> CardError:
+    return CardError(
+        f"{key} asks for column {error}, which the table lacks",
+        where=where,
+        remedy=f"Columns are: {', '.join(row)}.",
+    )
 
 
 def _counts(row: Mapping[str, str], where: str) -> dict[str, int]:

@@ -37,7 +37,7 @@ _TEXTS: dict[str, Callable[[Example], str]] = {
     "variant": lambda example: example.task.variant.name,
     "split": lambda example: example.split,
     "template": lambda example: example.template,
-    "option_style": lambda example: example.option_style,
+    "style": lambda example: example.style,
 }
 _INTEGERS: dict[str, Callable[[Example], int]] = {
     "row": lambda example: example.row,

@@ -104,7 +104,7 @@ def classes(targets, predictions, options: Sequence[str]) -> tuple[np.ndarray, n
 
 def _answers(references: Sequence[str], options: Sequence[str]) -> Sequence[str]:
     """What has to be answered for each option: their labels, or `options` themselves."""
-    name = references.option_style if isinstance(references, References) else ""
+    name = references.style if isinstance(references, References) else ""
     style = option_styles.named(name) if name else None
     return style.answers(options) if style and style.item.answer_is_label else options
 

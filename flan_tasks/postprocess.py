@@ -8,13 +8,13 @@ class References(list[str]):
     """Every acceptable answer to a prompt, and what metrics ask about the prompt.
 
     Attributes:
-      option_style: name of the style in which options are listed, "" where none are.
+      style: name of the style of options or of speakers, "" without either.
       group: what examples that are scored together have in common, None if nothing is.
     """
 
-    def __init__(self, texts: Iterable[str], option_style: str = "", group: int | None = None):
+    def __init__(self, texts: Iterable[str], style: str = "", group: int | None = None):
         super().__init__(texts)
-        self.option_style = option_style
+        self.style = style
         self.group = group
 
 
@@ -27,7 +27,7 @@ def references_or_text(
     assert example is not None
     return References(
         map(_text, example["references"]),
-        option_style=_text(example.get("option_style", "")),
+        style=_text(example.get("style", "")),
         group=int(example.get("group", 0)) or None,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from flan_tasks import draws, fewshot, options, sources, stream, vocabulary
+from flan_tasks import draws, fewshot, sources, stream, vocabulary
 from flan_tasks.errors import SourceError
 from flan_tasks.variants import Draft, VariantPipeline
 
@@ -20,7 +20,7 @@ from flan_tasks.variants import Draft, VariantPipeline
 DEFAULT_SEED = 0
 
 # What a draw is for; part of its key, so that no two choices of an example hang together.
-_TEMPLATE, _OPTIONS, _EXEMPLARS = range(3)
+_TEMPLATE, _STYLE, _EXEMPLARS = range(3)
 # A stream whose first so many examples are all too long gives none: say so instead of looping.
 _HOPELESS = 4096
 _TOO_LONG = "too long, even without exemplars"
@@ -56,7 +56,7 @@ class Example:
       row: row of the split.
       index: epoch * number of rows + row; the seed, the task's name and this index decide all else.
       template: id of the template, e.g. "bool_q/3" or "bool_q/inverted/0".
-      option_style: name of the style of options, "" without options.
+      style: name of the style of options or of speakers, "" without either.
       exemplars: rows of the exemplars, in the order shown.
     """
 
@@ -71,7 +71,7 @@ class Example:
     row: int
     index: int
     template: str
-    option_style: str
+    style: str
     exemplars: tuple[int, ...]
 
 
@@ -120,6 +120,7 @@ class PromptStream:
         self._table = _Table(
             key=np.array([task.key for task in tasks], np.uint64),
             num_templates=np.array([len(task.templates) for task in tasks]),
+            num_styles=np.array([max(1, len(task.styles)) for task in tasks]),
             num_rows=np.array([rows_of.queries.num_rows for rows_of in self._opened]),
             num_shots=np.array([rows_of.shots.num_rows for rows_of in self._opened]),
             same_split=np.array([rows_of.shots is rows_of.queries for rows_of in self._opened]),
@@ -167,7 +168,7 @@ class PromptStream:
         table, task = self._table, found.task
         key = draws.hash64(self._seed, table.key[task], index)
         starts = draws.below(table.num_templates[task], key, _TEMPLATE).tolist()
-        styles = draws.below(len(options.STYLES), key, _OPTIONS).tolist()
+        styles = draws.below(table.num_styles[task], key, _STYLE).tolist()
         shots = self._draw_shots(found, key)
         drafts = []
         for place, (number, row) in enumerate(zip(task.tolist(), found.row.tolist(), strict=True)):
@@ -177,7 +178,7 @@ class PromptStream:
                     self._opened[number],
                     row,
                     start=starts[place],
-                    style=pipeline.styles[styles[place]] if pipeline.lists_options else None,
+                    style=pipeline.styles[styles[place]] if pipeline.styles else None,
                     num_shots=shots[place][0],
                     shot_rows=shots[place][1],
                 )
@@ -241,7 +242,7 @@ class PromptStream:
             row=row,
             index=index,
             template=draft.template,
-            option_style=draft.option_style,
+            style=draft.style,
             exemplars=draft.exemplars[:num_exemplars],
         )
 
@@ -258,6 +259,7 @@ class _Table:
 
     key: np.ndarray
     num_templates: np.ndarray
+    num_styles: np.ndarray
     num_rows: np.ndarray
     num_shots: np.ndarray
     same_split: np.ndarray

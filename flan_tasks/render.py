@@ -9,8 +9,12 @@ import functools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from flan_tasks import options as option_styles
-from flan_tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, Answer, Template, slots
+from flan_tasks.options import OptionStyle
+from flan_tasks.speakers import SpeakerStyle
+from flan_tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, Dataset, Template, slots
+
+# What a text is drawn to look like: a list of options, or a dialog.
+Style = OptionStyle | SpeakerStyle
 
 # A row's fields: text, an integer (a label) or a list of texts.
 Row = Mapping[str, Any]
@@ -18,17 +22,19 @@ Row = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AnsweredRow:
-    """A row's slots under one style of options, and what its answer may be.
+    """A row's slots under one style, and what its answer may be.
 
     Attributes:
       slots: slot -> text; `answer` and, where the row has options, `options` among them.
       references: every acceptable answer.
-      style: name of the style of options, "" without one.
+      style: name of the style of its options or of its dialog, "" without either.
+      turns: the slot of its dialog, "" without one.
     """
 
     slots: Mapping[str, str]
     references: tuple[str, ...]
     style: str = ""
+    turns: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,29 +56,43 @@ class Filled:
     source: Hashable = None
 
     def key(self, slot: str) -> Hashable:
-        """The identity of the text in a slot: the style of options shapes some, the row all."""
-        if slot in (ANSWER_SLOT, OPTIONS_SLOT):
+        """The identity of the text in a slot: the style shapes some, the row all."""
+        if slot in (ANSWER_SLOT, OPTIONS_SLOT, self.row.turns):
             return self.source, slot, self.row.style
         return self.source, slot
 
 
-def answered(row: Row, answer: Answer, style: option_styles.OptionStyle | None) -> AnsweredRow:
-    """The slots of a row; with `style`, its options are listed and its answer is put in that style.
+def answered(row: Row, dataset: Dataset, style: Style | None) -> AnsweredRow:
+    """The slots of a row of the dataset's.
 
-    Without a style the answer is the right option's text.
+    With a style of options, they are listed and the answer is put in that style; else the answer is
+    the right option's text. A dialog is written in its style of speakers.
     """
     texts = {name: str(value) for name, value in row.items() if not isinstance(value, list)}
+    if isinstance(style, SpeakerStyle):
+        texts[dataset.turns] = style.text(row[dataset.turns])
+        return _answered(texts, row[dataset.answer.text], row, dataset, style)
+    answer = dataset.answer
     choices = tuple(row[answer.options_from]) if answer.options_from else answer.options
-    if answer.label:
-        index = int(row[answer.label])
-        right = style.answer(choices, index) if style else choices[index]
-    else:
-        right = texts[answer.text]
+    if not style or not choices:
+        right = choices[int(row[answer.label])] if answer.label else texts[answer.text]
+        return _answered(texts, right, row, dataset, None)
+    index = int(row[answer.label]) if answer.label else choices.index(texts[answer.text])
+    texts[OPTIONS_SLOT] = style.listing(choices)
+    return _answered(texts, style.answer(choices, index), row, dataset, style)
+
+
+def _answered(
+    texts: dict[str, str], right: str, row: Row, dataset: Dataset, style: Style | None
+) -> AnsweredRow:
     texts[ANSWER_SLOT] = right
-    if style and choices:
-        texts[OPTIONS_SLOT] = style.listing(choices)
-    references = tuple(row[answer.references]) if answer.references else (right,)
-    return AnsweredRow(texts, references, style.name if style else "")
+    references = dataset.answer.references
+    return AnsweredRow(
+        texts,
+        tuple(row[references]) if references else (right,),
+        style.name if style else "",
+        dataset.turns,
+    )
 
 
 def choose_template(

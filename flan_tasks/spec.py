@@ -18,6 +18,8 @@ SETTINGS_OF_COLLECTION: Mapping[str, tuple[str, ...]] = {
     "cot": ("zs_opt", "fs_opt"),
     "dialog": ("zs_opt", "fs_opt"),
     "program_synthesis": ("zs_opt", "fs_opt"),
+    # Beyond the collection; named after what xP3 (arXiv 2211.01786) adds to P3.
+    "multilingual": ("zs_opt", "fs_opt"),
 }
 
 # Slots that the pipeline fills itself; every other slot names a field of the row.
@@ -65,12 +67,14 @@ class Answer:
 
     Either `text` names the field with the answer's text, or `label` names the field with the index
     of the right option and the options are the literal `options` or the list field `options_from`.
+    With `text`, `options_from` may be a list that is empty on some rows, those without options; on
+    the others the text is one of the list.
 
     Attributes:
       text: field with the answer's text.
       label: field with the index of the right option.
       options: the options' texts, when they are the same for every row.
-      options_from: list field with the row's own options.
+      options_from: list field with the row's own options, empty for a row without any.
       references: list field with every acceptable answer, for the metrics; empty: the one answer.
     """
 
@@ -187,6 +191,8 @@ class Dataset:
       constants: field -> value that is the same for all rows (a table row's columns).
       metrics: names of `flan_tasks.metrics`.
       group_by: fields that rows have in common which a metric scores together.
+      turns: list field with the turns of a dialog, "" if there is none: two speakers take turns,
+        and the last turn is the other one's than whose turn is next.
     """
 
     name: str
@@ -204,6 +210,7 @@ class Dataset:
     templates: tuple[Template, ...]
     inverted: tuple[Template, ...] = ()
     group_by: tuple[str, ...] = ()
+    turns: str = ""
     clean: str = ""
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
     constants: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -7,9 +7,10 @@ draw becomes text.
 import dataclasses
 from collections.abc import Sequence
 
-from flan_tasks import draws, fewshot, options, render, store
+from flan_tasks import draws, fewshot, options, render, speakers, store
+from flan_tasks.render import Style
 from flan_tasks.sources import Settings
-from flan_tasks.spec import Dataset, Template, Variant
+from flan_tasks.spec import OPTIONS_SLOT, Dataset, Template, Variant
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Draft:
       references: every acceptable answer, for the metrics.
       group: the same number for examples that a metric scores together, 0 if none does.
       template: id of the template, e.g. "bool_q/3" or "bool_q/inverted/0".
-      option_style: name of the style of options, "" without options.
+      style: name of the style of options or of speakers, "" without either.
       exemplars: rows of the exemplars, in the order shown.
     """
 
@@ -31,7 +32,7 @@ class Draft:
     references: tuple[str, ...]
     group: int
     template: str
-    option_style: str
+    style: str
     exemplars: tuple[int, ...]
 
 
@@ -58,8 +59,7 @@ class VariantPipeline:
       name: the task's name, {dataset}_{variant}.
       key: 64 bits of the name; part of the key of every draw.
       templates: the templates that the variant draws from.
-      lists_options: whether a style of options is drawn.
-      styles: the styles that it is drawn from, as many for every task.
+      styles: the styles that the options' or the speakers' is drawn from; empty: none is.
     """
 
     def __init__(self, dataset: Dataset, variant: Variant):
@@ -68,9 +68,8 @@ class VariantPipeline:
         self.name = f"{dataset.name}_{variant.name}"
         self.key = draws.name_key(self.name)
         self.templates = dataset.templates_of(variant)
-        self.lists_options = variant.options and dataset.answer.has_options and not variant.inverted
-        are_numbers = all(option.isdecimal() for option in dataset.answer.options or ("",))
-        self.styles = options.STYLES_OF_NUMBERS if are_numbers else options.STYLES
+        self._without_options = dataset.templates_of(dataclasses.replace(variant, options=False))
+        self.styles = _styles(dataset, variant)
 
     def open(self, split: str, settings: Settings, *, prepare_missing: bool = True) -> OpenSplit:
         """The prepared rows that the examples of a split are made of.
@@ -91,7 +90,7 @@ class VariantPipeline:
         row: int,
         *,
         start: int,
-        style: options.OptionStyle | None,
+        style: Style | None,
         num_shots: int,
         shot_rows: Sequence[int],
     ) -> Draft | None:
@@ -101,17 +100,20 @@ class VariantPipeline:
           rows_of: the row's split.
           row: number of the row.
           start: the drawn template; the next one that leaves no slot empty is taken.
-          style: the drawn style of options, None in variants that list none.
+          style: the drawn style, None where there is none to draw from.
           num_shots: the drawn number of exemplars.
           shot_rows: the rows drawn as exemplars, with some to spare.
         """
         query = self._answered(rows_of.queries, row, style)
-        template = render.choose_template(self.templates, query.slots, start)
+        lists_options = OPTIONS_SLOT in query.slots
+        templates = self.templates if lists_options else self._without_options
+        template = render.choose_template(templates, query.slots, start)
         if template is None:
             return None
         asked = render.fill(template, query, (id(rows_of.queries), row))
         if self.variant.few_shot:
-            shots = self._shots(rows_of.shots, num_shots, shot_rows, style, asked)
+            shown = style if query.style else None  # as the query shows it, so do the exemplars
+            shots = self._shots(rows_of.shots, num_shots, shot_rows, shown, asked)
             prompt = fewshot.lay_out(asked, list(shots.values()))
         else:
             shots = {}
@@ -124,7 +126,7 @@ class VariantPipeline:
             references=(asked.target,) if stands_alone else query.references,
             group=self._group(query),
             template=self._template_name(template),
-            option_style=query.style,
+            style=query.style,
             exemplars=tuple(shots),
         )
 
@@ -133,7 +135,7 @@ class VariantPipeline:
         prepared: store.PreparedSplit,
         num_shots: int,
         rows: Sequence[int],
-        style: options.OptionStyle | None,
+        style: Style | None,
         asked: render.Filled,
     ) -> dict[int, render.Filled]:
         """Row -> exemplar; without those that lack a slot or repeat the query.
@@ -154,12 +156,12 @@ class VariantPipeline:
         return shots
 
     def _answered(
-        self, prepared: store.PreparedSplit, row: int, style: options.OptionStyle | None
+        self, prepared: store.PreparedSplit, row: int, style: Style | None
     ) -> render.AnsweredRow:
         fields = prepared.row(row)
         if self.dataset.constants:
             fields = {**self.dataset.constants, **fields}
-        return render.answered(fields, self.dataset.answer, style)
+        return render.answered(fields, self.dataset, style)
 
     def _group(self, row: render.AnsweredRow) -> int:
         if not self.dataset.group_by:
@@ -170,6 +172,15 @@ class VariantPipeline:
     def _template_name(self, template: Template) -> str:
         kind = "inverted/" if self.variant.inverted else ""
         return f"{self.dataset.family}/{kind}{template.id}"
+
+
+def _styles(dataset: Dataset, variant: Variant) -> Sequence[Style]:
+    if dataset.turns:
+        return speakers.STYLES
+    if not variant.options or not dataset.answer.has_options or variant.inverted:
+        return ()
+    are_numbers = all(option.isdecimal() for option in dataset.answer.options or ("",))
+    return options.STYLES_OF_NUMBERS if are_numbers else options.STYLES
 
 
 # Opened splits; the variants of a dataset share its rows.

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from flan_tasks import catalog, draws, options, parts, sources, store
+from flan_tasks import catalog, draws, parts, sources, store
 from flan_tasks.errors import CardError, FlanError
 from flan_tasks.parts import Part
 from flan_tasks.prompts import Example, Lengths, PromptStream
@@ -188,7 +188,7 @@ def _taken_apart(example: Example, rows_of: OpenSplit) -> Shown:
         rows_of,
         example.row,
         start=ids.index(example.template.rpartition("/")[2]),
-        style=options.named(example.option_style) if example.option_style else None,
+        style=next((each for each in pipeline.styles if each.name == example.style), None),
         num_shots=len(example.exemplars),
         shot_rows=example.exemplars,
     )

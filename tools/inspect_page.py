@@ -92,7 +92,7 @@ class _Page:
             "row": f"{example.row} of {example.split}",
             "index": str(example.index),
             "template": example.template,
-            "options": example.option_style,
+            "style": example.style,
             "exemplars": ", ".join(map(str, example.exemplars)),
             "tokens": f"{len(example.inputs):,} + {len(example.targets):,}",
         }

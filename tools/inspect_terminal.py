@@ -89,8 +89,8 @@ def provenance(shown: Shown) -> Iterator[str]:
     yield f"{example.split} row {example.row}"
     yield f"index {example.index}"
     yield f"template {example.template}"
-    if example.option_style:
-        yield f"options {example.option_style}"
+    if example.style:
+        yield f"style {example.style}"
     if example.task.variant.few_shot:
         yield f"exemplars rows {', '.join(map(str, example.exemplars)) or 'none'}"
     yield f"{len(example.inputs):,} + {len(example.targets):,} tokens"

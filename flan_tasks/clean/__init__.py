@@ -109,25 +109,33 @@ def _label(value: Any, options: tuple[str, ...]) -> int:
 
 
 def _check_answer(fields: Fields, answer: Answer) -> None:
+    options = fields[answer.options_from] if answer.options_from else list(answer.options)
+    if not isinstance(options, list):
+        raise TypeError(f"the options are {options!r}")
     if answer.text:
         if not fields[answer.text]:
             raise Drop("no answer")
+        if options and fields[answer.text] not in options:
+            raise Drop("the answer is none of the options")
         return
     label = fields[answer.label]
-    options = fields[answer.options_from] if answer.options_from else answer.options
     if label == -1:
         raise Drop("no label")
-    if not isinstance(label, int) or not isinstance(options, list | tuple):
-        raise TypeError(f"the label is {label!r} and the options are {options!r}")
+    if not isinstance(label, int):
+        raise TypeError(f"the label is {label!r}")
     if not 0 <= label < len(options):
         raise ValueError(f"label {label} is none of the {len(options)} options")
 
 
 def _drop_repeated_options(fields: Fields, answer: Answer) -> None:
-    """Leaves each option of a row but once; the label follows."""
-    options, label = fields[answer.options_from], fields[answer.label]
-    assert isinstance(options, list) and isinstance(label, int)
+    """Leaves each option of a row but once; the label follows. A row may have no options at all."""
+    options = fields[answer.options_from]
+    assert isinstance(options, list)
     distinct = list(dict.fromkeys(options))
-    fields[answer.options_from], fields[answer.label] = distinct, distinct.index(options[label])
-    if len(distinct) < 2:
+    fields[answer.options_from] = distinct
+    if answer.label:
+        label = fields[answer.label]
+        assert isinstance(label, int)
+        fields[answer.label] = distinct.index(options[label])
+    if len(distinct) < 2 and (options or answer.label):
         raise Drop("one option only")

@@ -7,7 +7,7 @@ tokenizer are shared.
 import dataclasses
 import re
 
-from flan_tasks import draws, options
+from flan_tasks import draws
 from flan_tasks.features import VOCABULARY
 
 
@@ -28,12 +28,14 @@ def plain_example(task, rows, shot_rows, index, *, seed, inputs_length, targets_
     """
     row = index % len(rows)
     key = draws.hash64(seed, draws.name_key(task.name), index)
-    style = None
-    if task.variant.options and task.dataset.answer.has_options and not task.variant.inverted:
-        style = task.styles[int(draws.below(len(options.STYLES), key, 1))]
-    templates = task.dataset.templates_of(task.variant)
-    start = int(draws.below(len(templates), key, 0))
+    style = task.styles[int(draws.below(len(task.styles), key, 1))] if task.styles else None
     slots = slots_of(task.dataset, rows[row], style)
+    if "options" in slots or not task.dataset.answer.has_options:
+        templates = task.dataset.templates_of(task.variant)
+    else:
+        style = task.dataset.turns and style
+        templates = task.dataset.templates_of(dataclasses.replace(task.variant, options=False))
+    start = int(draws.below(len(templates), key, 0))
     usable = [t for t in templates[start:] + templates[:start] if is_complete(t, slots)]
     if not usable:
         return None
@@ -106,18 +108,17 @@ def drawn_rows(row, key, num_rows, same_split):
 
 
 def slots_of(dataset, row, style):
-    """Slot -> text of a row under a style of options."""
+    """Slot -> text of a row under a style of options or of speakers."""
     fields = dict(dataset.constants) | row
     slots = {name: str(value) for name, value in fields.items() if not isinstance(value, list)}
     answer = dataset.answer
     choices = fields[answer.options_from] if answer.options_from else answer.options
-    if not answer.label:
-        slots["answer"] = slots[answer.text]
-    elif style:
-        slots["answer"] = style.answer(choices, int(fields[answer.label]))
-    else:
-        slots["answer"] = choices[int(fields[answer.label])]
-    if style:
+    right = choices[int(fields[answer.label])] if answer.label else slots[answer.text]
+    slots["answer"] = right
+    if dataset.turns:
+        slots[dataset.turns] = style.text(fields[dataset.turns])
+    elif style and choices:
+        slots["answer"] = style.answer(choices, choices.index(right))
         slots["options"] = style.listing(choices)
     return slots
 

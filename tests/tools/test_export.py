@@ -75,7 +75,7 @@ def test_a_task_is_written_whole_with_its_provenance(export, tmp_path):
         assert (record["dataset"], record["collection"]) == ("bool_q", card.collection)
         assert (record["license"], record["homepage"]) == (card.license, card.homepage)
         assert record["languages"] == list(card.languages)
-        assert record["template"].startswith("bool_q/") and record["option_style"]
+        assert record["template"].startswith("bool_q/") and record["style"]
         assert record["row"] not in record["exemplars"] and len(record["exemplars"]) >= 1
         assert record["targets"] in record["references"]
         assert 1 < record["inputs_tokens"] <= 2048 and 1 < record["targets_tokens"] <= 512

@@ -131,7 +131,7 @@ def test_the_terminal_shows_provenance_and_loses_no_character(inspect, groups, c
             assert f"{len(example.inputs)} + {len(example.targets)} tokens" in wide
             if example.exemplars:
                 assert f"exemplars rows {', '.join(map(str, example.exemplars))} ·" in wide
-            assert example.option_style in wide
+            assert example.style in wide
 
 
 def test_colors_only_color(groups):

@@ -29,7 +29,7 @@ def random_examples(seed, count, num_tokens=NUM_TOKENS):
             inputs=tokens("inputs"),
             targets=tokens("targets"),
             template=f"t/{rng.integers(4)}",
-            option_style=["", "letters"][rng.integers(2)],
+            style=["", "letters"][rng.integers(2)],
             exemplars=rng.integers(0, 100, rng.integers(5)).tolist(),
         )
         for number in range(count)
@@ -78,7 +78,7 @@ def test_a_shard_gives_every_example_back(tmp_path, num_tokens):
             e.row,
             *map(list, (e.inputs, e.targets)),
             e.template,
-            e.option_style,
+            e.style,
             list(e.exemplars),
         )
         for e in examples

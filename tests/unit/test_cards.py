@@ -1,5 +1,6 @@
 """What every card promises: run over all of them, on their own sample rows."""
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -10,11 +11,13 @@ from card_samples import (
     cleaned,
     each_dataset,
     prompts,
+    style_of,
+    templates_for,
     usable,
     words,
 )
 
-from flan_tasks import options, render
+from flan_tasks import render
 from flan_tasks.sources import HELD_OUT_SAMPLES
 from flan_tasks.spec import Dataset, slots
 
@@ -155,9 +158,10 @@ def test_every_label_has_a_sample(dataset):
 @each_dataset
 def test_every_sample_can_be_asked_in_several_ways(dataset):
     for fields in usable(dataset):
-        row = answered(dataset, fields, options.STYLES[0])
+        row = answered(dataset, fields, style_of(dataset, dataset.variants[0], 0))
         for templates in filter(None, (dataset.templates, dataset.inverted)):
-            plain = [template.with_options() for template in templates]
+            listed = "options" in row.slots
+            plain = [t.with_options() if listed else t.without_options() for t in templates]
             complete = [t for t in plain if render.is_complete(t, row.slots)]
             assert len(complete) >= len(templates) // 2
 
@@ -177,15 +181,13 @@ def test_rendered_prompts_are_tidy(dataset):
 @each_dataset
 def test_another_answer_is_another_target_and_the_same_input(dataset):
     for fields in usable(dataset):
-        for style in (None, options.STYLES[0], options.STYLES[100]):
-            if style and not dataset.answer.has_options:
-                continue
+        for variant, number in itertools.product(dataset.variants, (0, 3)):
+            style = style_of(dataset, variant, number)
             right = answered(dataset, fields, style)
             wrong = answered(dataset, with_another_answer(dataset, fields), style)
-            for template in dataset.templates:
-                plain = template.with_options() if style else template.without_options()
-                if render.is_complete(plain, right.slots):
-                    before, after = render.fill(plain, right), render.fill(plain, wrong)
+            for template in () if variant.inverted else templates_for(dataset, variant, right):
+                if render.is_complete(template, right.slots):
+                    before, after = render.fill(template, right), render.fill(template, wrong)
                     assert before.target != after.target
                     assert (before.preamble, before.input) == (after.preamble, after.input)
 
@@ -193,6 +195,9 @@ def test_another_answer_is_another_target_and_the_same_input(dataset):
 def with_another_answer(dataset: Dataset, fields: dict) -> dict:
     answer = dataset.answer
     if answer.text:
-        return {**fields, answer.text: "quite another answer"}
+        others = [
+            each for each in fields.get(answer.options_from, ()) if each != fields[answer.text]
+        ]
+        return {**fields, answer.text: others[0] if others else "quite another answer"}
     choices = fields[answer.options_from] if answer.options_from else answer.options
     return {**fields, answer.label: (int(fields[answer.label]) + 1) % len(choices)}

@@ -151,6 +151,17 @@ def test_a_table_makes_a_dataset_of_each_row(tmp_path):
     assert snow.license == "CC BY 4.0" and snow.num_examples == {"train": 8, "validation": 2}
 
 
+def test_a_tables_row_says_which_splits_it_has(tmp_path):
+    rows = [("rain", "north", "dev[:10]"), ("snow", "south", "")]
+    write_table(tmp_path, ("task_name", "region", "held_out"), *rows)
+    text = TABLE_CARD.replace('validation = "train[-2:]"', 'validation = "{held_out}"')
+    text = text.replace("validation = 2", "")
+    rain, snow = catalog.load_card(write(tmp_path, text))
+    assert (rain.splits["validation"], list(snow.splits)) == ("dev[:10]", ["train"])
+    with pytest.raises(CardError, match=r"\[splits\] asks for column 'nowhere'"):
+        catalog.load_card(write(tmp_path, text.replace("{held_out}", "{nowhere}")))
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [

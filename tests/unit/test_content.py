@@ -70,7 +70,7 @@ def test_bool_q_samples_are_balanced_and_asked_as_people_type():
 def test_bool_q_prompts_do_not_tell_the_answer():
     dataset = catalog.get("bool_q")
     for row in usable(dataset):
-        texts = render.answered(row, dataset.answer, None).slots
+        texts = render.answered(row, dataset, None).slots
         bare = render.AnsweredRow({**texts, "title": "", "text": "", "question": ""}, ())
         for template in dataset.templates_of(Variant.of_setting("zs_noopt")):
             frame = render.fill(template, bare)

@@ -43,5 +43,5 @@ def test_one_file_is_a_dataset(tmp_path, monkeypatch):
     made = stream.examples(np.arange(200))
     assert None not in made
     for example in made:
-        assert ("gloomy" in example.inputs_pretokenized) >= bool(example.option_style)
+        assert ("gloomy" in example.inputs_pretokenized) >= bool(example.style)
         assert example.targets_pretokenized

@@ -7,9 +7,10 @@ import os
 import pathlib
 
 import pytest
-from card_samples import DATASETS, answered, each_dataset, usable
+from card_samples import DATASETS, answered, each_dataset, templates_for, usable
 
-from flan_tasks import fewshot, options, render
+from flan_tasks import fewshot, render
+from flan_tasks.variants import VariantPipeline
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
 NUM_SHOTS = 2
@@ -24,11 +25,12 @@ def _renderings(dataset):
     rows = usable(dataset)
     forward = dataset.variants[0]
     for variant in [forward, *[v for v in dataset.variants if v.inverted and not v.few_shot][:1]]:
-        lists_options = dataset.answer.has_options and not variant.inverted
-        for number, template in enumerate(dataset.templates_of(variant)):
-            style = options.STYLES[(number * 397 + 11) % len(options.STYLES)]
-            shown = [answered(dataset, row, style if lists_options else None) for row in rows]
+        styles = VariantPipeline(dataset, variant).styles
+        for number in range(len(dataset.templates_of(variant))):
+            style = styles[(number * 397 + 11) % len(styles)] if styles else None
+            shown = [answered(dataset, row, style) for row in rows]
             shown = shown[number % len(rows) :] + shown[: number % len(rows)]
+            template = templates_for(dataset, variant, shown[0])[number]
             complete = [row for row in shown if render.is_complete(template, row.slots)]
             filled = [render.fill(template, row) for row in complete]
             yield from _shown(f"{variant.name} {template.id}", filled[0])

@@ -267,18 +267,18 @@ def test_a_target_that_is_no_option_is_a_fault():
 
 def test_targets_carry_their_style_and_predictions_are_text():
     listed = style(label=True)
-    example = {"references": [b"(B)", "(b)"], "option_style": listed.name.encode(), "group": 3}
+    example = {"references": [b"(B)", "(b)"], "style": listed.name.encode(), "group": 3}
     target = postprocess.references_or_text("(B)", example=example, is_target=True)
     assert target == ["(B)", "(b)"]
-    assert (target.option_style, target.group) == (listed.name, 3)
+    assert (target.style, target.group) == (listed.name, 3)
     again = pickle.loads(pickle.dumps(target))
-    assert (again, again.option_style, again.group) == (target, listed.name, 3)
+    assert (again, again.style, again.group) == (target, listed.name, 3)
     assert postprocess.references_or_text(" (B)\n") == "(B)"
 
 
 def test_an_example_without_options_has_no_style():
     target = postprocess.references_or_text("x", example={"references": [b"x"]}, is_target=True)
-    assert (target, target.option_style, target.group) == (["x"], "", None)
+    assert (target, target.style, target.group) == (["x"], "", None)
 
 
 def test_functions_know_the_datasets_options():

@@ -1,8 +1,8 @@
 """Parts of prompts: joined they are the prompt, to the character, and each is what it says."""
 
-from card_samples import answered, cleaned, each_dataset, usable
+from card_samples import answered, cleaned, each_dataset, style_of, usable
 
-from flan_tasks import fewshot, options, parts, render
+from flan_tasks import fewshot, parts, render
 from flan_tasks.spec import Exemplar, Template
 
 LAYOUT = Exemplar(input_prefix="Q: ", target_prefix="\nA: ", separator="\n\n--\n\n")
@@ -78,9 +78,8 @@ def test_a_template_is_shown_with_its_slots():
 def test_joined_the_parts_are_the_prompt_of_every_dataset_variant_and_template(dataset):
     assert cleaned(dataset.name)
     for variant in dataset.variants:
-        lists_options = variant.options and dataset.answer.has_options and not variant.inverted
         for number, template in enumerate(dataset.templates_of(variant)):
-            style = options.STYLES[number * 37 % len(options.STYLES)] if lists_options else None
+            style = style_of(dataset, variant, number)
             rows = [answered(dataset, fields, style) for fields in usable(dataset)]
             rows = [row for row in rows if render.is_complete(template, row.slots)]
             for place, row in enumerate(rows):

@@ -1,9 +1,11 @@
 """From fields to text."""
 
-from flan_tasks import options, render
+from example_dataset import dataset
+
+from flan_tasks import options, render, speakers
 from flan_tasks.spec import Answer, Template
 
-CHOOSE = Answer(label="label", options=("no", "yes"))
+CHOOSE = dataset()
 LABELLED = options.OptionStyle(
     "Options:", options.ItemStyle("({mark})", "upper", " ", "\n", True), ""
 )
@@ -36,13 +38,30 @@ def test_with_a_style_the_options_are_listed_and_the_answer_is_in_that_style():
 
 
 def test_options_of_the_row_and_all_references():
-    answer = Answer(text="text", references="texts")
-    row = render.answered({"text": "a", "texts": ["a", "b"]}, answer, None)
+    several = dataset(answer=Answer(text="text", references="texts"))
+    row = render.answered({"text": "a", "texts": ["a", "b"]}, several, None)
     assert row.references == ("a", "b")
-    chosen = render.answered(
-        {"label": 0, "choices": ["x", "y"]}, Answer(label="label", options_from="choices"), None
-    )
+    of_row = dataset(answer=Answer(label="label", options_from="choices"))
+    chosen = render.answered({"label": 0, "choices": ["x", "y"]}, of_row, None)
     assert chosen.slots["answer"] == "x"
+
+
+def test_a_text_may_be_one_of_the_rows_options_and_a_row_may_have_none():
+    either = dataset(answer=Answer(text="text", options_from="choices"))
+    listed = render.answered({"text": "y", "choices": ["x", "y"]}, either, LABELLED)
+    assert (listed.slots["answer"], listed.slots["options"]) == ("(B)", "Options:\n(A) x\n(B) y")
+    assert listed.style == LABELLED.name
+    bare = render.answered({"text": "y", "choices": []}, either, LABELLED)
+    assert (bare.slots["answer"], bare.style) == ("y", "")
+    assert "options" not in bare.slots
+
+
+def test_a_dialog_is_written_in_its_style():
+    talk = dataset(answer=Answer(text="reply"), turns="dialog")
+    style = speakers.STYLES[0]
+    row = render.answered({"dialog": ["Hello?", "Hi!"], "reply": "Bye."}, talk, style)
+    assert row.slots["dialog"] == style.text(["Hello?", "Hi!"])
+    assert (row.slots["answer"], row.references, row.style) == ("Bye.", ("Bye.",), style.name)
 
 
 def test_a_row_without_a_title_is_asked_without_one():
