@@ -72,6 +72,7 @@ setuptools.setup(
             "datasets/*.toml",
             "templates/*.toml",
             "tables/*.tsv",
+            "held_out/*.txt",
             "samples/**/*.jsonl",
             "vocabularies/*",
         ],

@@ -227,7 +227,7 @@ def _names(first: int, count: int) -> list[str]:
 
 def _fingerprint(task: VariantPipeline, spec: StreamSpec, card: str) -> str:
     """The same for the same card and rows."""
-    rows_of = task.open(spec.split, spec.sources, prepare_missing=False)
+    rows_of = spec.rows_of(task)
     parts = (card, rows_of.queries.fingerprint, rows_of.shots.fingerprint)
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 

@@ -11,6 +11,7 @@ from flan_tasks.spec import (
     SETTINGS_OF_COLLECTION,
     Dataset,
     Template,
+    Variant,
     slots,
 )
 
@@ -30,9 +31,19 @@ def check(dataset: Dataset, where: str) -> None:
     Raises:
       CardError: the first fault found; names the file and the key.
     """
-    for look in (_source, _splits, _cleaning, _answer, _template_list):
+    for look in (_source, _splits, _cleaning, _answer, _unusable, _template_list):
         for key, what, remedy in look(dataset):
             raise CardError(what, where=f"{where} {key}", remedy=remedy)
+
+
+def check_templates(dataset: Dataset, where: str) -> None:
+    """Checks templates that others wrote: that they can be filled, however they are worded.
+
+    Raises:
+      CardError: the first fault found; names the template.
+    """
+    for key, what, remedy in _unusable(dataset):
+        raise CardError(what, where=f"{where} {key}", remedy=remedy)
 
 
 def check_row(dataset: Dataset, where: str) -> None:
@@ -44,7 +55,7 @@ def check_row(dataset: Dataset, where: str) -> None:
             remedy="Use letters, digits and underscores.",
         )
     # Of other splits the number may be left out where it is not known for sure: it is only checked.
-    if "train" not in dataset.num_examples:
+    if "train" in dataset.splits and "train" not in dataset.num_examples:
         raise CardError(
             "split 'train' has no number of examples",
             where=f"{where} [num_examples]",
@@ -139,37 +150,73 @@ def _template_list(dataset: Dataset) -> _Faults:
         yield "[[template]]", what, "Write more, no two alike in wording and order."
     for key, templates in (("template", dataset.templates), ("inverted", dataset.inverted)):
         seen: dict[str, str] = {}
-        ids: set[str] = set()
         for template in templates:
             place = f"[[{key}]] {template.id}"
             for part, what, remedy in _template(template, dataset, forward=key == "template"):
                 yield f"{place} {part}", what, remedy
             twin = seen.setdefault(_wording(template), template.id)
+            if twin != template.id:
+                yield place, f"it reads like template {twin}", "Word it differently."
+
+
+def _unusable(dataset: Dataset) -> _Faults:
+    """What keeps templates, whoever wrote them, from being filled and told apart."""
+    for key, templates in (("template", dataset.templates), ("inverted", dataset.inverted)):
+        ids: set[str] = set()
+        for template in templates:
+            place = f"[[{key}]] {template.id}"
+            for part, what, remedy in _unfillable(template, dataset):
+                yield f"{place} {part}", what, remedy
             if template.id in ids:
                 yield place, f"the id {template.id!r} is taken", "Give it another id."
-            elif twin != template.id:
-                yield place, f"it reads like template {twin}", "Word it differently."
             ids.add(template.id)
+    for variant in dataset.variants:
+        if not dataset.templates_of(variant):
+            remedy = f"Add one, or {variant.setting!r} to the settings of one."
+            yield f"[[{_key(variant)}]]", f"no template serves {variant.setting}", remedy
 
 
-def _template(template: Template, dataset: Dataset, *, forward: bool) -> _Faults:
-    """Faults of one template: (part, what, remedy)."""
+def _key(variant: Variant) -> str:
+    return "inverted" if variant.inverted else "template"
+
+
+def known_slots(dataset: Dataset) -> set[str]:
+    """The slots that templates of the dataset may have."""
     answer = dataset.answer
     lists = {answer.options_from, answer.references} - {""}
     known = (dataset.fields.keys() | dataset.constants.keys() | {ANSWER_SLOT}) - lists
-    if answer.has_options:
-        known |= {OPTIONS_SLOT}
+    return known | {OPTIONS_SLOT} if answer.has_options else known
+
+
+def _unfillable(template: Template, dataset: Dataset) -> _Faults:
+    """What keeps one template from being filled: (part, what, remedy)."""
+    known = known_slots(dataset)
+    plain = template.with_options()
+    for part in ("preamble", "input", "target"):
+        fault = _complaint(slots, getattr(plain, part))
+        if fault:
+            yield part, fault, "Write {{ and }} for literal braces."
+            return
+        for name in slots(getattr(plain, part)):
+            if name not in known:
+                yield part, f"{{{name}}} is no slot of this card", f"Slots are: {_listed(known)}."
+    if not slots(plain.target):
+        yield "target", "it holds no slot", "Put in what is asked for, {answer} most often."
+    settings = SETTINGS_OF_COLLECTION[dataset.collection]
+    for setting in template.settings:
+        if setting not in settings:
+            remedy = f"Settings are: {', '.join(settings)}."
+            yield "settings", f"{dataset.collection} has no setting {setting!r}", remedy
+
+
+def _template(template: Template, dataset: Dataset, *, forward: bool) -> _Faults:
+    """Faults in how one of the card's own templates asks: (part, what, remedy)."""
+    answer = dataset.answer
     gives_away = {ANSWER_SLOT, answer.text, answer.label} if forward else set()
     plain, bare = template.with_options(), template.without_options()
     for part in ("preamble", "input", "target"):
         text = getattr(plain, part)
-        fault = _complaint(slots, text)
-        if fault:
-            yield part, fault, "Write {{ and }} for literal braces."
-            return
         for name in slots(text):
-            if name not in known:
-                yield part, f"{{{name}}} is no slot of this card", f"Slots are: {_listed(known)}."
             if part != "target" and name in gives_away:
                 yield part, f"{{{name}}} gives the answer away", "Ask without it."
         if "[[" in text or "]]" in text:
@@ -177,8 +224,6 @@ def _template(template: Template, dataset: Dataset, *, forward: bool) -> _Faults
         if OPTIONS_SLOT in slots(getattr(bare, part)):
             remedy = "Put it between [[ and ]]: it falls away in settings without options."
             yield part, "{options} stands outside the optional part", remedy
-    if not slots(bare.target):
-        yield "target", "it holds no slot", "Put in what is asked for, {answer} most often."
 
 
 def _wording(template: Template) -> str:

@@ -64,10 +64,11 @@ EXEMPLAR = Schema(
 )
 TEMPLATE = Schema(
     required={"input": TEXT, "target": TEXT},
-    optional={"id": TEXT, "preamble": ANY_TEXT, "exemplar": SECTION},
+    optional={"id": TEXT, "preamble": ANY_TEXT, "exemplar": SECTION, "settings": TEXTS},
     sections={"exemplar": EXEMPLAR},
 )
 TEMPLATE_LIST = Schema(required={"template": TABLES}, optional={"inverted": TABLES})
+OVERLAY = Schema(required={"serves": TEXTS}, optional={"template": TABLES, "inverted": TABLES})
 CARD = Schema(
     required={
         "collection": TEXT,
@@ -101,6 +102,7 @@ CARD = Schema(
                 "tfds": TEXT,
                 "hub": TEXT,
                 "hub_splits": TEXT_TABLE,
+                "hub_files": TEXT_TABLE,
                 "where": TEXT_TABLE,
                 "manual": TEXT,
             },

@@ -27,7 +27,7 @@ def load_card(path: str | pathlib.Path) -> tuple[Dataset, ...]:
       CardError: the card, its template list or its table is at fault; names the file and the key.
     """
     path = pathlib.Path(path)
-    card = _read_toml(path)
+    card = read_toml(path)
     card_schema.check(card, card_schema.CARD, str(path))
     family = _family(card, path)
     if "table" in card:
@@ -72,7 +72,7 @@ def _family(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
 def _templates(card: Mapping[str, Any], path: pathlib.Path) -> tuple[_Templates, _Templates]:
     """The card's own templates, or those of the list that it names: forward and inverted."""
     if "templates" not in card:
-        return _template_list(card, "template", path), _template_list(card, "inverted", path)
+        return template_list(card, "template", path), template_list(card, "inverted", path)
     for key in ("template", "inverted"):
         if key in card:
             raise CardError(
@@ -81,17 +81,22 @@ def _templates(card: Mapping[str, Any], path: pathlib.Path) -> tuple[_Templates,
                 remedy="Keep the card's own templates, or take those of the list.",
             )
     shared = path.parent.parent / "templates" / f"{card['templates']}.toml"
-    lists = _read_toml(shared, named_in=f"{path} templates")
+    lists = read_toml(shared, named_in=f"{path} templates")
     card_schema.check(lists, card_schema.TEMPLATE_LIST, str(shared))
-    return _template_list(lists, "template", shared), _template_list(lists, "inverted", shared)
+    return template_list(lists, "template", shared), template_list(lists, "inverted", shared)
 
 
-def _template_list(lists: Mapping[str, Any], key: str, path: pathlib.Path) -> _Templates:
+def template_list(lists: Mapping[str, Any], key: str, path: pathlib.Path) -> _Templates:
+    """The templates under a key of a TOML file; none where it lacks the key.
+
+    Raises:
+      CardError: an entry is no template.
+    """
     templates = []
     for index, table in enumerate(lists.get(key, ())):
         card_schema.check(table, card_schema.TEMPLATE, f"{path} [[{key}]] {index}")
-        exemplar = Exemplar(**table.get("exemplar", {}))
-        templates.append(Template(**{"id": str(index), **table, "exemplar": exemplar}))
+        values = {"id": str(index), **table, "settings": tuple(table.get("settings", ()))}
+        templates.append(Template(**{**values, "exemplar": Exemplar(**table.get("exemplar", {}))}))
     return tuple(templates)
 
 
@@ -133,6 +138,7 @@ def _fill_source(source: Source, row: Mapping[str, str], where: str) -> Source:
             where={column: value.format_map(row) for column, value in source.where.items()},
             tfds=source.tfds.format_map(row),
             hub=source.hub.format_map(row),
+            hub_files={split: name.format_map(row) for split, name in source.hub_files.items()},
             manual=source.manual.format_map(row),
         )
     except KeyError as error:
@@ -162,7 +168,12 @@ def _counts(row: Mapping[str, str], where: str) -> dict[str, int]:
     return counts
 
 
-def _read_toml(path: pathlib.Path, *, named_in: str = "") -> dict[str, Any]:
+def read_toml(path: pathlib.Path, *, named_in: str = "") -> dict[str, Any]:
+    """A TOML file's tables.
+
+    Raises:
+      CardError: there is no such file, or it is not TOML; says where it is named.
+    """
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:

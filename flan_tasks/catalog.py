@@ -1,11 +1,17 @@
-"""The datasets there are, by name."""
+"""The datasets there are, by name.
+
+FLAN_TEMPLATES in the environment names a folder of template lists that take the place of the
+cards' own (see `overlay`).
+"""
 
 import difflib
 import functools
+import os
 import pathlib
 import types
 from collections.abc import Collection, Mapping
 
+from flan_tasks import overlay
 from flan_tasks.cards import load_card
 from flan_tasks.errors import CardError
 from flan_tasks.spec import Dataset
@@ -20,7 +26,7 @@ def load() -> Mapping[str, Dataset]:
     """Every dataset of the package's cards, in alphabetical order.
 
     Raises:
-      CardError: a card, template list or table is at fault; names the file and the key.
+      CardError: a card, template list, table or overlay is at fault; names the file and the key.
     """
     datasets: dict[str, Dataset] = {}
     for path in sorted(_CARDS.glob("*.toml")):
@@ -32,6 +38,8 @@ def load() -> Mapping[str, Dataset]:
                     where=str(path),
                     remedy=f"Rename it here or in the card of {first.family!r}.",
                 )
+    if folder := os.environ.get("FLAN_TEMPLATES"):
+        datasets = overlay.apply(datasets, folder)
     return types.MappingProxyType(dict(sorted(datasets.items())))
 
 

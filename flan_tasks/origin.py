@@ -14,11 +14,21 @@ class Origin:
       place: where it lies: a path or a name.
       stamp: changes when the data change.
       read: yields the rows, each time from the first one on.
+      num_bytes: its size on disk, where that is known.
+      pending: what has to be done first, once and without a network, e.g. "unpacked on first use";
+        only then is it known whether the rows are there.
     """
 
     place: str
     stamp: str
     read: Callable[[], Iterator[Row]]
+    num_bytes: int | None = None
+    pending: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """The place, and what is pending, for people to read."""
+        return f"{self.place} ({self.pending})" if self.pending else self.place
 
 
 class Unavailable(Exception):

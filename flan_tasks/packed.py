@@ -11,6 +11,7 @@ puts it between a mixture (or task) and the trainer:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import gin
 import numpy as np
@@ -83,6 +84,10 @@ class PackedMixture(Resumable, seqio.Mixture):
         )
         key = key_of(self.name, DEFAULT_SEED if seed is None else int(seed))
         return _rows(stream, sequence_length, key, shard, self.start)
+
+    def manifest(self) -> dict[str, Any]:
+        """What is packed, as JSON; see `flan_tasks.manifests`."""
+        return self._provider.manifest()
 
     def _cannot(self, what: str, remedy: str) -> MixtureError:
         return MixtureError(f"cannot {what}", where=f"mixture {self.name}", remedy=remedy)

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from flan_tasks import draws, fewshot, sources, stream, vocabulary
+from flan_tasks import contamination, draws, fewshot, sources, stream, vocabulary
+from flan_tasks.contamination import DropList
 from flan_tasks.errors import SourceError
 from flan_tasks.variants import Draft, VariantPipeline
 
@@ -87,6 +88,7 @@ class PromptStream:
       lengths: the model's lengths; longer examples are left out.
       num_epochs: how often all rows come, whatever the rates; None: without end.
       prepare_missing: whether rows that are not prepared are prepared now, or an error.
+      drop_list: rows that are neither asked about nor shown as exemplars.
 
     Attributes:
       num_positions: how many positions there are; None: without end.
@@ -106,6 +108,7 @@ class PromptStream:
         lengths: Lengths,
         num_epochs: int | None,
         prepare_missing: bool,
+        drop_list: DropList = contamination.NOTHING,
     ):
         # A missing vocabulary is an error here, not in a thread of tf.data.
         self._tokenizer = vocabulary.tokenizer()
@@ -115,18 +118,22 @@ class PromptStream:
         self._lengths = lengths
         settings = sources.settings()
         self._opened = [
-            task.open(split, settings, prepare_missing=prepare_missing) for task in tasks
+            task.open(split, settings, prepare_missing=prepare_missing, drop_list=drop_list)
+            for task in tasks
         ]
+        self._kept = stream.Kept([rows_of.queries.left_out for rows_of in self._opened])
+        self._kept_shots = stream.Kept([rows_of.shots.left_out for rows_of in self._opened])
         self._table = _Table(
             key=np.array([task.key for task in tasks], np.uint64),
             num_templates=np.array([len(task.templates) for task in tasks]),
             num_styles=np.array([max(1, len(task.styles)) for task in tasks]),
             num_rows=np.array([rows_of.queries.num_rows for rows_of in self._opened]),
-            num_shots=np.array([rows_of.shots.num_rows for rows_of in self._opened]),
+            num_shots=np.array([rows_of.shots.num_kept for rows_of in self._opened]),
             same_split=np.array([rows_of.shots is rows_of.queries for rows_of in self._opened]),
             few_shot=np.array([task.variant.few_shot for task in tasks]),
         )
-        num_rows, keys = self._table.num_rows.tolist(), self._table.key.tolist()
+        num_rows = [rows_of.queries.num_kept for rows_of in self._opened]
+        keys = self._table.key.tolist()
         if rates is None or num_epochs is not None:
             every_row = stream.EveryRow(num_rows, seed=seed, shuffle=shuffle)
             self._locate = every_row.locate
@@ -145,10 +152,8 @@ class PromptStream:
         Raises:
           SourceError: all of a great many examples were left out.
         """
-        found = self._locate(positions)
-        index = self._index(found)
-        drafts = self._drafts(found, index)
-        made: list[Example | str] = self._tokenized(drafts, found, index)
+        found = self._find(positions)
+        made: list[Example | str] = self._tokenized(self._drafts(found), found)
         self._drops.add(found.task, made)
         return [each if isinstance(each, Example) else None for each in made]
 
@@ -158,15 +163,19 @@ class PromptStream:
         Returns:
           The number of the task, the row, and the index (see `Example`): int64 [n] each.
         """
-        found = self._locate(positions)
-        return found.task, found.row, self._index(found)
+        found = self._find(positions)
+        return found.task, found.row, found.index
 
-    def _index(self, found: stream.Locations) -> np.ndarray:
-        return found.epoch * self._table.num_rows[found.task] + found.row
+    def _find(self, positions: np.ndarray) -> "_Found":
+        located = self._locate(positions)
+        row = self._kept.rows(located.task, located.row)
+        # Of all rows, kept or not: what a row is asked does not depend on which others are kept.
+        index = located.epoch * self._table.num_rows[located.task] + row
+        return _Found(located.task, row, index, place=located.row)
 
-    def _drafts(self, found: stream.Locations, index: np.ndarray) -> list[Draft | None]:
+    def _drafts(self, found: "_Found") -> list[Draft | None]:
         table, task = self._table, found.task
-        key = draws.hash64(self._seed, table.key[task], index)
+        key = draws.hash64(self._seed, table.key[task], found.index)
         starts = draws.below(table.num_templates[task], key, _TEMPLATE).tolist()
         styles = draws.below(table.num_styles[task], key, _STYLE).tolist()
         shots = self._draw_shots(found, key)
@@ -185,32 +194,31 @@ class PromptStream:
             )
         return drafts
 
-    def _draw_shots(self, found: stream.Locations, key: np.ndarray) -> list[tuple[int, list[int]]]:
+    def _draw_shots(self, found: "_Found", key: np.ndarray) -> list[tuple[int, list[int]]]:
         """For each example how many exemplars it gets, and the rows to try."""
         shots: list[tuple[int, list[int]]] = [(0, [])] * len(key)
         few_shot = np.flatnonzero(self._table.few_shot[found.task])
         task = found.task[few_shot]
-        counts, available, rows = fewshot.draw_exemplars(
-            found.row[few_shot],
+        counts, available, places = fewshot.draw_exemplars(
+            found.place[few_shot],
             draws.hash64(key[few_shot], _EXEMPLARS),
             self._table.num_shots[task],
             self._table.same_split[task],
         )
+        rows = self._kept_shots.rows(task[:, None], places)
         drawn = (few_shot.tolist(), counts.tolist(), available.tolist(), rows.tolist())
         for place, count, distinct, chosen in zip(*drawn, strict=True):
             shots[place] = count, chosen[:distinct]
         return shots
 
-    def _tokenized(
-        self, drafts: Sequence[Draft | None], found: stream.Locations, index: np.ndarray
-    ) -> list[Example | str]:
+    def _tokenized(self, drafts: Sequence[Draft | None], found: "_Found") -> list[Example | str]:
         complete = [draft for draft in drafts if draft]
         # Room for the end-of-sequence token.
         budget = None if self._lengths.inputs is None else self._lengths.inputs - 1
         kept, inputs = self._fitter.fit([draft.prompt for draft in complete], budget)
         targets = self._tokenizer.encode_batch([draft.target for draft in complete])
         tokens = iter(zip(kept, inputs, targets, strict=True))
-        rows = zip(found.task.tolist(), found.row.tolist(), index.tolist(), strict=True)
+        rows = zip(found.task.tolist(), found.row.tolist(), found.index.tolist(), strict=True)
         return [
             self._example(draft, *row, *next(tokens)) if draft else _INCOMPLETE
             for draft, row in zip(drafts, rows, strict=True)
@@ -251,6 +259,23 @@ class PromptStream:
         return (longest.inputs is None or len(inputs) <= longest.inputs) and (
             longest.targets is None or len(targets) <= longest.targets
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What some positions lead to: int64 arrays [n].
+
+    Attributes:
+      task: number of the task.
+      row: row of the split.
+      index: see `Example`.
+      place: place of the row among those that are kept.
+    """
+
+    task: np.ndarray
+    row: np.ndarray
+    index: np.ndarray
+    place: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

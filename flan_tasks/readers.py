@@ -1,7 +1,8 @@
 """Reads raw rows from a file in the format in which datasets are published.
 
 Formats by suffix, each also gzipped: .json (a list, one object per line, or nested), .jsonl, .tsv,
-.csv, .parquet, .tfrecord. Paths may be remote (gs://bucket/…); such a file is copied first.
+.csv, .parquet, .tfrecord. A shard's number may follow the suffix: .tfrecord-00000-of-00002. Paths
+may be remote (gs://bucket/…); such a file is copied first.
 """
 
 import contextlib
@@ -10,18 +11,20 @@ import gzip
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from flan_tasks.errors import SourceError
 
 Row = dict[str, Any]
 
 _REMEDY = "Get the file anew; a card's [source] says how its files are laid out."
+_SHARD = re.compile(r"-\d+(-of-\d+)?$")
 
 
 def stat(path: str) -> tuple[int, int] | None:
@@ -34,6 +37,32 @@ def stat(path: str) -> tuple[int, int] | None:
         return None
     found = tf.io.gfile.stat(path)
     return found.length, found.mtime_nsec
+
+
+def names_in(folder: str) -> list[str]:
+    """The names in a folder, local or remote, in no order; none where there is no folder."""
+    if "://" not in folder:
+        try:
+            return os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    import tensorflow as tf
+
+    return tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """The path itself, or that of a remote file's copy that lives as long as the context."""
+    if "://" not in path:
+        yield path
+        return
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory(prefix="flan-") as folder:
+        copy = os.path.join(folder, path.rpartition("/")[2])
+        tf.io.gfile.copy(path, copy)
+        yield copy
 
 
 def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[Row]:
@@ -49,7 +78,7 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
     Raises:
       SourceError: the file is damaged or not laid out like that; names file and line.
     """
-    suffix = pathlib.PurePath(path.removesuffix(".gz")).suffix
+    suffix = pathlib.PurePath(_SHARD.sub("", path.removesuffix(".gz"))).suffix
     readers: Mapping[str, Callable[[str], Iterator[Row]]] = {
         ".json": lambda local: _read_json(local, rows),
         ".jsonl": lambda local: _read_json_lines(local, rows),
@@ -65,12 +94,10 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
             f"cannot read files of kind {suffix!r}", where=path, remedy=f"Known kinds: {known}."
         )
     try:
-        with _local_copy(path) as local:
+        with local_copy(path) as local:
             yield from readers[suffix](local)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SourceError(f"damaged gzip file: {error}", where=path, remedy=_REMEDY) from error
-    except UnicodeDecodeError as error:
-        raise SourceError(f"not UTF-8: {error}", where=path, remedy=_REMEDY) from error
     except OSError as error:
         raise SourceError(f"cannot be read: {error}", where=path, remedy=_REMEDY) from error
     except _Fault as fault:
@@ -80,9 +107,9 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
 class _Fault(Exception):
     """What is wrong with a file, and at which place in it."""
 
-    def __init__(self, what: str, line: int = 0):
+    def __init__(self, what: str, number: int = 0, unit: str = "line"):
         super().__init__(what)
-        self.place = f" line {line}" if line else ""
+        self.place = f" {unit} {number}" if number else ""
 
 
 def _stat_local(path: str) -> tuple[int, int] | None:
@@ -92,35 +119,33 @@ def _stat_local(path: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-@contextlib.contextmanager
-def _local_copy(path: str) -> Iterator[str]:
-    """The path itself, or that of a copy that lives as long as the context."""
-    if "://" not in path:
-        yield path
-        return
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory(prefix="flan-") as folder:
-        copy = os.path.join(folder, path.rpartition("/")[2])
-        tf.io.gfile.copy(path, copy)
-        yield copy
+def _open(path: str) -> BinaryIO:
+    return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
 
 
-def _open_text(path: str):
-    """A text file with its lines as they are: a lone carriage return ends none."""
-    open_file = gzip.open if path.endswith(".gz") else open
-    return open_file(path, "rt", encoding="utf-8-sig", newline="\n")
+def _lines(path: str) -> Iterator[str]:
+    """The lines of a text file as they are: a lone carriage return ends none."""
+    with _open(path) as file:
+        for number, line in enumerate(file, start=1):
+            yield _decoded(line, number)
+
+
+def _decoded(data: bytes, first_line: int = 1) -> str:
+    try:
+        return data.decode("utf-8-sig" if first_line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        raise _Fault(f"not UTF-8: byte {error.object[error.start]:#x}", line) from error
 
 
 def _read_json_lines(path: str, rows: str) -> Iterator[Row]:
-    with _open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield from _descend(_json_object(line, number), _keys(rows), {})
-            except _Fault as fault:
-                raise _Fault(str(fault), number) from fault
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield from _descend(_json_object(line, number), _keys(rows), {})
+        except _Fault as fault:
+            raise _Fault(str(fault), number) from fault
 
 
 def _json_object(text: str, line: int) -> Row:
@@ -134,8 +159,8 @@ def _json_object(text: str, line: int) -> Row:
 
 
 def _read_json(path: str, rows: str) -> Iterator[Row]:
-    with _open_text(path) as file:
-        text = file.read()
+    with _open(path) as file:
+        text = _decoded(file.read())
     try:
         tree = json.loads(text)
     except json.JSONDecodeError as error:
@@ -178,32 +203,37 @@ def _descend(
         yield from _descend(node[keys[0]], keys[1:], {**above, **beside, **in_full}, keys[0])
 
 
-def _tsv_cells(file) -> Iterator[list[str]]:
+_Cells = Iterator[tuple[int, list[str]]]  # each with its line
+
+
+def _tsv_cells(lines: Iterator[str]) -> _Cells:
     # Published TSV files neither quote nor escape: a quotation mark is just a character.
-    return (line.rstrip("\r\n").split("\t") for line in file)
+    return enumerate((line.rstrip("\r\n").split("\t") for line in lines), start=1)
 
 
-def _csv_cells(file) -> Iterator[list[str]]:
+def _csv_cells(lines: Iterator[str]) -> _Cells:
     csv.field_size_limit(
         sys.maxsize
     )  # the default, 128 KiB a cell, is less than long articles take
-    reader = csv.reader(file, strict=True)
+    reader = csv.reader(lines, strict=True)
     try:
-        yield from reader
+        for cells in reader:
+            yield reader.line_num, cells
     except csv.Error as error:
         raise _Fault(f"not CSV: {error}", reader.line_num) from error
 
 
-def _read_table(path: str, columns: Sequence[str], cells_of) -> Iterator[Row]:
-    with _open_text(path) as file:
-        lines = enumerate(cells_of(file), start=1)
-        header = list(columns) or next(lines, (0, []))[1]
-        for number, cells in lines:
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                raise _Fault(f"{len(cells)} cells for the columns {', '.join(header)}", number)
-            yield dict(zip(header, cells, strict=True))
+def _read_table(
+    path: str, columns: Sequence[str], cells_of: Callable[[Iterator[str]], _Cells]
+) -> Iterator[Row]:
+    lines = cells_of(_lines(path))
+    header = list(columns) or next(lines, (0, []))[1]
+    for number, cells in lines:
+        if not any(cells):
+            continue
+        if len(cells) != len(header):
+            raise _Fault(f"{len(cells)} cells for the columns {', '.join(header)}", number)
+        yield dict(zip(header, cells, strict=True))
 
 
 def _read_parquet(path: str) -> Iterator[Row]:
@@ -228,14 +258,22 @@ def _read_parquet(path: str) -> Iterator[Row]:
 def _read_tfrecord(path: str) -> Iterator[Row]:
     """Rows of serialized tf.train.Example: a feature of one value is that value, else a list."""
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
     compression = "GZIP" if path.endswith(".gz") else ""
+    number = 0
     try:
         for record in tf.data.TFRecordDataset(path, compression).as_numpy_iterator():
+            number += 1
             features = tf.train.Example.FromString(record).features.feature
             yield {name: _feature_value(feature) for name, feature in features.items()}
     except tf.errors.DataLossError as error:
-        raise _Fault(f"not TFRecord, or damaged: {error.message}") from error
+        what = f"not TFRecord, or damaged: {error.message}"
+        raise _Fault(what, number + 1, "record") from error
+    except DecodeError as error:
+        raise _Fault(f"not a tf.train.Example: {error}", number, "record") from error
+    except UnicodeDecodeError as error:
+        raise _Fault(f"not UTF-8: {error}", number, "record") from error
 
 
 def _feature_value(feature: Any) -> Any:

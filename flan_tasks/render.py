@@ -11,7 +11,7 @@ from typing import Any
 
 from flan_tasks.options import OptionStyle
 from flan_tasks.speakers import SpeakerStyle
-from flan_tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, Dataset, Template, slots
+from flan_tasks.spec import ANSWER_SLOT, OPTIONS_SLOT, Answer, Dataset, Template, slots
 
 # What a text is drawn to look like: a list of options, or a dialog.
 Style = OptionStyle | SpeakerStyle
@@ -113,6 +113,17 @@ def choose_template(
 def is_complete(template: Template, texts: Mapping[str, str]) -> bool:
     """Whether every slot of the template has text in this row."""
     return all(texts.get(name) for name in _template_slots(template))
+
+
+@functools.cache
+def asks_for(answer: Answer, template: Template) -> bool:
+    """Whether the template's target holds the answer."""
+    return not {ANSWER_SLOT, answer.text}.isdisjoint(slots(template.target))
+
+
+def lists_options(template: Template) -> bool:
+    """Whether the template, its optional parts resolved, lists the options."""
+    return OPTIONS_SLOT in _template_slots(template)
 
 
 def fill(template: Template, row: AnsweredRow, source: Hashable = None) -> Filled:

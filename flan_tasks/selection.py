@@ -11,7 +11,7 @@ A term says one thing of a dataset:
     held_out:niv2_test        named in that list of the folder held_out
 
 Upper and lower case are the same, and * stands for anything: kind:*question answering. To be
-a dataset meets one of the terms of each key that is used; it is excluded by any one term:
+included a dataset meets one of the terms of each key that is used; any one term excludes it:
 
     include = ["collection:t0", "collection:niv2", "license:commercial"]
     exclude = ["language:Persian", "held_out:niv2_test"]
@@ -60,12 +60,11 @@ def select(
         and dataset.name not in excluded
     ]
     if not kept:
+        without = f" and not {', '.join(exclude)}" if exclude else ""
         raise CardError(
-            f"no dataset meets {' '.join(include) or 'them'}"
-            + (f" without {' '.join(exclude)}" if exclude else ""),
-            where="include, exclude",
-            remedy="Terms of one key are alternatives, different keys must all be met: leave out "
-            "some.",
+            f"no dataset is {', '.join(include) or 'there'}{without}",
+            where="include and exclude",
+            remedy="Terms of one key are alternatives, each key in use has to be met; use fewer.",
         )
     return kept
 

@@ -6,13 +6,14 @@ Which of them may serve, in which order, and where they lie is set in gin or in 
     sources.settings.use = ("files", "tfds")             # or FLAN_USE=files,tfds
     sources.settings.files = {"bool_q": {"train": "boolq/train.jsonl"}}
 
-The embedded samples stand in for data only where `use` names them.
+A file may be gzipped, in shards (`shards`), or in an archive of its folder (`archives`). Where a
+source holds a whole family in one piece, each dataset takes its own rows (`grouping`). The embedded
+samples stand in for data only where `use` names them.
 """
 
 import dataclasses
 import difflib
 import functools
-import itertools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import gin
 
-from flan_tasks import hub_source, readers, splits, tfds_source
+from flan_tasks import file_source, grouping, hub_source, readers, splits, tfds_source
 from flan_tasks.errors import SourceError
 from flan_tasks.origin import Origin, Unavailable
 from flan_tasks.readers import Row
@@ -116,6 +117,11 @@ class FoundSplit:
         """What changes when the data change."""
         return [origin.stamp for origin in self.origins]
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether something has to be done before it is known that the rows are there."""
+        return any(origin.pending for origin in self.origins)
+
 
 class Availability(NamedTuple):
     """Whether a kind of source has a dataset at hand, and where, or why not."""
@@ -153,22 +159,24 @@ def find_split(
       split: a split of its card.
       kind: one of KINDS.
       settings: where to look.
-      fetch: whether what is not at hand may be downloaded.
+      fetch: whether what is not at hand may be downloaded, unpacked and grouped.
 
     Raises:
       Unavailable: this source does not have the whole split.
+      SourceError: an archive of it is damaged, or rows cannot be grouped.
     """
     if kind == "samples":
         origin = _samples(dataset)
         start, stop = (None, -HELD_OUT_SAMPLES) if split == "train" else (-HELD_OUT_SAMPLES, None)
         return FoundSplit(kind, (origin,), lambda: iter(list(origin.read())[start:stop]))
-    slices = splits.parse(dataset.splits[split])
-    found = [_locate(dataset, each.raw_split, kind, settings, fetch=fetch) for each in slices]
-    return FoundSplit(
-        kind,
-        tuple(found),
-        lambda: itertools.chain.from_iterable(map(_sliced, found, slices)),
-    )
+    parts = splits.parse(dataset.splits[split])
+    found = [_locate(dataset, part.raw_split, kind, settings, fetch=fetch) for part in parts]
+
+    def rows() -> Iterator[Row]:
+        for origin, part in zip(found, parts, strict=True):
+            yield from part.cut(origin.read)
+
+    return FoundSplit(kind, tuple(found), rows)
 
 
 def availability(dataset: Dataset, settings: Settings) -> list[Availability]:
@@ -179,7 +187,7 @@ def availability(dataset: Dataset, settings: Settings) -> list[Availability]:
             found = [
                 find_split(dataset, split, kind, settings, fetch=False) for split in dataset.splits
             ]
-            places = dict.fromkeys(origin.place for each in found for origin in each.origins)
+            places = dict.fromkeys(origin.in_words for each in found for origin in each.origins)
             report.append(Availability(kind, True, ", ".join(places)))
         except Unavailable as error:
             report.append(Availability(kind, False, error.why))
@@ -193,7 +201,7 @@ def names(dataset: Dataset, split: str, kind: str, settings: Settings) -> list[s
         files = _file_names(dataset, settings)
         return [files.get(raw_split, "") for raw_split in raw_splits]
     if kind == "hub":
-        return [dataset.source.hub, *map(dataset.source.hub_split, raw_splits)]
+        return [dataset.source.hub, *(_hub_name(dataset, each) for each in raw_splits)]
     return [dataset.source.tfds if kind == "tfds" else "samples"]
 
 
@@ -211,32 +219,32 @@ def not_found(dataset: Dataset, split: str, missing: Mapping[str, Unavailable]) 
     )
 
 
-def _sliced(origin: Origin, part: splits.Slice) -> Iterator[Row]:
-    if part.is_whole:
-        return origin.read()
-    rows = part.range(sum(1 for _ in origin.read()))
-    return itertools.islice(origin.read(), rows.start, rows.stop)
-
-
 def _locate(
     dataset: Dataset, raw_split: str, kind: str, settings: Settings, *, fetch: bool
 ) -> Origin:
     """A raw split in a source of one kind; raises Unavailable."""
+    source = dataset.source
     if kind == "samples":
         return _samples(dataset)
     if kind == "files":
-        origin = _in_files(dataset, raw_split, settings)
+        name = _file_names(dataset, settings).get(raw_split, "")
+        origin = _in_files(dataset, raw_split, name, settings, fetch)
     elif kind == "tfds":
-        data_dir = settings.tfds_data_dir
-        origin = tfds_source.locate(dataset.source.tfds, raw_split, data_dir, fetch=fetch)
+        name = source.tfds
+        origin = tfds_source.locate(name, raw_split, settings.tfds_data_dir, fetch=fetch)
     else:
-        hub_split = dataset.source.hub_split(raw_split)
-        origin = hub_source.locate(dataset.source.hub, hub_split, fetch=fetch)
-    wanted = dataset.source.where
-    if not wanted:
+        on_hub = _hub_name(dataset, raw_split)
+        name = f"{source.hub} {on_hub}"
+        locate = hub_source.locate_files if source.hub_files else hub_source.locate
+        origin = locate(source.hub, on_hub, fetch=fetch)
+    if not source.where:
         return origin
+    # A file that bears the dataset's name is taken to be its own, and not the whole family's.
+    if dataset.name != dataset.family and not all(value in name for value in source.where.values()):
+        layout = f"{source.columns} {source.rows}"
+        origin = grouping.locate(origin, source.where, layout, settings.store_dir, fetch=fetch)
     return dataclasses.replace(
-        origin, read=lambda: (row for row in origin.read() if _belongs(row, wanted))
+        origin, read=lambda: (row for row in origin.read() if _belongs(row, source.where))
     )
 
 
@@ -252,8 +260,15 @@ def _file_names(dataset: Dataset, settings: Settings) -> dict[str, str]:
     return {**dataset.source.files, **filled}
 
 
-def _in_files(dataset: Dataset, raw_split: str, settings: Settings) -> Origin:
-    name = _file_names(dataset, settings).get(raw_split)
+def _hub_name(dataset: Dataset, raw_split: str) -> str:
+    """What a raw split is on the Hub: a split's name, or a pattern of files."""
+    source = dataset.source
+    return source.hub_files.get(raw_split, "") if source.hub_files else source.hub_split(raw_split)
+
+
+def _in_files(
+    dataset: Dataset, raw_split: str, name: str, settings: Settings, fetch: bool
+) -> Origin:
     if not name:
         raise Unavailable(
             f"no file is named for raw split {raw_split!r}",
@@ -265,25 +280,7 @@ def _in_files(dataset: Dataset, raw_split: str, settings: Settings) -> Origin:
             f"no data directory is set, in which {name} could lie",
             f"set sources.settings.data_dir or FLAN_DATA_DIR to the folder that holds {name}",
         )
-    path = os.path.join(settings.data_dir, name)
-    twin = path.removesuffix(".gz") if path.endswith(".gz") else f"{path}.gz"
-    for candidate in (path, twin):
-        found = readers.stat(candidate)
-        if found:
-            return Origin(
-                candidate,
-                str(found),
-                functools.partial(
-                    readers.read,
-                    candidate,
-                    columns=dataset.source.columns,
-                    rows=dataset.source.rows,
-                ),
-            )
-    raise Unavailable(
-        f"there is neither {path} nor {twin}",
-        f"get the published file ({dataset.homepage}) and put it at {path}",
-    )
+    return file_source.locate(dataset, name, settings.data_dir, settings.store_dir, fetch=fetch)
 
 
 def _samples(dataset: Dataset) -> Origin:
@@ -293,4 +290,4 @@ def _samples(dataset: Dataset) -> Origin:
     found = readers.stat(str(path))
     if not found:
         raise Unavailable(f"there is no {path}")
-    return Origin(str(path), str(found), functools.partial(readers.read, str(path)))
+    return Origin(str(path), str(found), functools.partial(readers.read, str(path)), found[0])

@@ -47,17 +47,21 @@ class SpeakerStyle:
         return self.between.join(marked)
 
 
+# In both orders where either may begin: many dialogs begin with a greeting of the one who answers.
 _LABELS = (
     ("A", "B"),
-    ("X", "Y"),
+    ("B", "A"),
     ("1", "2"),
+    ("2", "1"),
     ("Person 1", "Person 2"),
+    ("Person 2", "Person 1"),
     ("Speaker 1", "Speaker 2"),
+    ("Speaker 2", "Speaker 1"),
     ("User", "Assistant"),
 )
-_MARKS = ("{label}: ", "[{label}] ", "({label}) ", "{label} - ", "<{label}> ")
+_MARKS = ("{label}: ", "[{label}] ", "({label}) ", "<{label}> ")
 # Without labels the lines themselves tell who speaks: they take turns.
-_BULLETS = ("", "- ", "* ", "> ", "• ")
+_BULLETS = ("", "- ", "* ", "• ")
 # Marks that set turns apart by themselves need no lines.
 _IN_ONE_LINE = (
     SpeakerStyle("[A] ", "[B] ", " "),

@@ -33,14 +33,17 @@ class Source:
     """Where a dataset's raw rows come from; the places are tried in this order.
 
     Attributes:
-      files: raw split -> published file name, looked for in the data directory. A file may be
-        gzipped. Formats by suffix: .json .jsonl .tsv .csv .parquet .tfrecord.
+      files: raw split -> published file name, looked for in the data directory; with a * for
+        shards, "train.jsonl-*". A file may be gzipped, its folder packed in one archive. Formats
+        by suffix: .json .jsonl .tsv .csv .parquet .tfrecord.
       columns: names of a header-less TSV's or CSV's columns, in order.
       rows: path of the list of rows inside a JSON file, e.g. "data.paragraphs.qas": every level's
         other keys are merged into the row.
       tfds: TFDS name with version, e.g. "bool_q:1.0.0".
       hub: Hugging Face Hub dataset, "owner/name" or "owner/name:config".
       hub_splits: raw split -> what the Hub calls it, where that differs.
+      hub_files: raw split -> the publisher's own file in the Hub's repository, where these are to
+        be read in place of the Hub's Parquet conversion.
       where: raw column -> value: only these rows belong to the dataset (for a source that holds a
         whole family in one piece).
       manual: what a person has to do before `files` or `tfds` can serve, where the publisher lets
@@ -53,6 +56,7 @@ class Source:
     tfds: str = ""
     hub: str = ""
     hub_splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    hub_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     where: Mapping[str, str] = dataclasses.field(default_factory=dict)
     manual: str = ""
 
@@ -110,7 +114,8 @@ class Template:
     Slots name fields of the row; `{answer}` is the answer's text and `{options}` the styled list of
     options. What stands between `[[` and `]]` falls away in the settings without options.
     A zero-shot prompt is preamble + input. In a few-shot prompt the preamble stands once, at the
-    top. `{{` and `}}` are literal braces.
+    top. `{{` and `}}` are literal braces. A template that names its settings, say zs_noopt, serves
+    no other; it needs no optional parts, and `[[` and `]]` in it are literal.
     """
 
     id: str
@@ -118,6 +123,11 @@ class Template:
     target: str
     preamble: str = ""
     exemplar: Exemplar = Exemplar()
+    settings: tuple[str, ...] = ()
+
+    def serves(self, setting: str) -> bool:
+        """Whether the template is for that setting."""
+        return not self.settings or setting in self.settings
 
     def without_options(self) -> "Template":
         """The template of the settings without options."""
@@ -128,6 +138,8 @@ class Template:
         return self._map_optional(lambda match: match.group(1))
 
     def _map_optional(self, replace) -> "Template":
+        if self.settings:
+            return self
         return dataclasses.replace(
             self,
             preamble=_OPTIONAL_PART.sub(replace, self.preamble),
@@ -227,15 +239,23 @@ class Dataset:
         backward = [Variant.of_setting(setting, inverted=True) for setting in settings]
         return tuple(forward + backward)
 
-    def templates_of(self, variant: Variant) -> tuple[Template, ...]:
-        """The templates of a variant, with the optional parts resolved."""
+    def templates_of(self, variant: Variant, *, options: bool = True) -> tuple[Template, ...]:
+        """The templates of a variant, with the optional parts resolved.
+
+        Args:
+          variant: the variant.
+          options: False for those of its rows that have no options to list.
+        """
         templates = self.inverted if variant.inverted else self.templates
-        return _resolved(templates, variant.options and self.answer.has_options)
+        options = options and variant.options and self.answer.has_options
+        return _resolved(templates, variant.setting, options)
 
 
 @functools.cache
-def _resolved(templates: tuple[Template, ...], options: bool) -> tuple[Template, ...]:
-    """The templates without marks of optional parts; one tuple for all datasets of a family."""
+def _resolved(templates: tuple[Template, ...], setting: str, options: bool) -> tuple[Template, ...]:
+    """A setting's templates without optional parts; one tuple for all datasets of a family."""
     return tuple(
-        template.with_options() if options else template.without_options() for template in templates
+        template.with_options() if options else template.without_options()
+        for template in templates
+        if template.serves(setting)
     )

@@ -5,8 +5,14 @@ train[200:]         rows 200 and up           train[:-200]    all but the last 2
 train[:10%]         the first tenth           train+dev       one after the other
 """
 
+import collections
 import dataclasses
+import itertools
 import re
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _PART = re.compile(
     r"(?P<name>[A-Za-z_]\w*)"
@@ -36,16 +42,39 @@ class Slice:
     start: Bound | None = None
     stop: Bound | None = None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the raw split itself."""
-        return self.start is None and self.stop is None
+    def cut(self, read: Callable[[], Iterator[_T]]) -> Iterator[_T]:
+        """The rows of the slice, in order.
+
+        One reading will do where no bound is a share of all rows; the rows from or up to one that
+        is counted from the end are then held in memory.
+
+        Args:
+          read: yields the rows of the raw split, each time from the first one on.
+        """
+        start, stop = self.start or Bound(0), self.stop
+        if start.percent or (stop and (stop.percent or start.value < 0 <= stop.value)):
+            rows = self.range(sum(1 for _ in read()))
+            yield from itertools.islice(read(), rows.start, rows.stop)
+        elif start.value < 0:
+            tail = list(collections.deque(read(), maxlen=-start.value))
+            yield from tail[: stop.value if stop else None]
+        elif stop and stop.value < 0:
+            yield from _all_but_last(itertools.islice(read(), start.value, None), -stop.value)
+        else:
+            yield from itertools.islice(read(), start.value, stop.value if stop else None)
 
     def range(self, num_rows: int) -> range:
         """The rows that the slice takes of a raw split of `num_rows` rows."""
         start = self.start.row(num_rows) if self.start else 0
         stop = self.stop.row(num_rows) if self.stop else num_rows
         return range(start, max(start, stop))
+
+
+def _all_but_last(rows: Iterator[_T], count: int) -> Iterator[_T]:
+    held = collections.deque(itertools.islice(rows, count))
+    for row in rows:
+        held.append(row)
+        yield held.popleft()
 
 
 def parse(instruction: str) -> tuple[Slice, ...]:

@@ -18,6 +18,7 @@ alone.
 """
 
 import bisect
+import copy
 import functools
 import hashlib
 import inspect
@@ -48,10 +49,13 @@ class PreparedSplit:
 
     Attributes:
       num_rows: rows that can be read.
+      left_out: those of them that are not to be used, in order: int64 [n].
       drops: reason -> rows that cleaning left out.
       origin: the kind of source and the place that the rows come from.
       fingerprint: the same for the same rows.
     """
+
+    left_out: np.ndarray = np.zeros(0, np.int64)
 
     def __init__(self, folder: str, metadata: Metadata):
         self.num_rows = metadata.num_rows
@@ -64,6 +68,11 @@ class PreparedSplit:
         self._shards = metadata.shards
         self._starts = [0, *itertools.accumulate(shard.num_rows for shard in metadata.shards)]
         self._columns: dict[int, Columns] = {}
+
+    @property
+    def num_kept(self) -> int:
+        """Rows that are to be used."""
+        return self.num_rows - len(self.left_out)
 
     def row(self, row: int) -> dict[str, Value]:
         """The fields of a row: field -> a text, an integer or a list of texts.
@@ -92,6 +101,19 @@ class PreparedSplit:
         """
         found = [self.row(row) for row in np.asarray(rows, np.int64).tolist()]
         return {field: [fields[field] for fields in found] for field in self._fields}
+
+    def without(self, rows: np.ndarray) -> "PreparedSplit":
+        """The same rows under the same numbers, of which some are not to be used.
+
+        Args:
+          rows: int64 [n], in order.
+        """
+        lesser = copy.copy(self)
+        lesser.left_out = rows
+        lesser.fingerprint = hashlib.sha256(
+            self.fingerprint.encode() + rows.astype("<i8").tobytes()
+        ).hexdigest()[:16]
+        return lesser
 
     def _open(self, shard: int) -> Columns:
         columns = Columns(store_files.verify(self._folder, self._shards[shard]))
@@ -173,7 +195,8 @@ def _find(
     if metadata is not None and (found is None or found.stamps == metadata.stamps):
         _check_counts(dataset, split, kind, metadata, settings)
         return PreparedSplit(folder, metadata)
-    found = found or sources.find_split(dataset, split, kind, settings, fetch=True)
+    if found is None or (found.is_pending and fetch):
+        found = sources.find_split(dataset, split, kind, settings, fetch=True)
     return Job(dataset, split, found, _expected(dataset, split, kind), recipe, folder)
 
 
@@ -217,8 +240,9 @@ def _check_request(dataset: Dataset, split: str, settings: Settings) -> None:
 
 
 def _expected(dataset: Dataset, split: str, kind: str) -> int | None:
-    """How many raw rows a split has; None: the card does not say."""
-    return None if kind == "samples" else dataset.num_examples.get(split)
+    """How many raw rows a split has; None: the card, or the table's row, does not say for sure."""
+    estimated = dataset.constants.get("count") == "estimated"
+    return None if kind == "samples" or estimated else dataset.num_examples.get(split)
 
 
 def _check_counts(

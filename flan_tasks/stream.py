@@ -16,6 +16,8 @@ from flan_tasks import draws
 _BLOCK = 1 << 20
 # Positions are shuffled among so many neighbours.
 _WINDOW = 1 << 10
+# The key of a place in a split is the split's number and, in so many lower bits, the place.
+_PLACE_BITS = 44
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,31 @@ class Locations:
     task: np.ndarray
     row: np.ndarray
     epoch: np.ndarray
+
+
+class Kept:
+    """Finds the rows that stay of some splits when others of their rows are left out.
+
+    Args:
+      left_out: of each split the rows that are left out, in order: int64 [any].
+    """
+
+    def __init__(self, left_out: Sequence[np.ndarray]):
+        self._starts = np.cumsum([0, *map(len, left_out)])
+        # Before the row that stays at place p come the rows left out whose number, less that of
+        # those left out before them, is p at most.
+        places = [rows - np.arange(len(rows)) for rows in left_out]
+        self._keys = np.concatenate([_of_split(i, each) for i, each in enumerate(places)])
+
+    def rows(self, split: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The rows at some places among those that stay: int64 [n].
+
+        Args:
+          split: int64 [n], numbers of the splits.
+          place: int64 [n].
+        """
+        before = np.searchsorted(self._keys, _of_split(split, place), side="right")
+        return place + before - self._starts[split]
 
 
 class EveryRow:
@@ -117,6 +144,10 @@ class ByRate:
         # x mod m < bound exactly where floor(x / m) - floor((x - bound) / m) is 1.
         wraps = floor_sum(step, _BLOCK, self._stride, first)
         return wraps - floor_sum(step, _BLOCK, self._stride, first - bound + _BLOCK) + step
+
+
+def _of_split(split, place: np.ndarray) -> np.ndarray:
+    return (split << _PLACE_BITS) + place
 
 
 def floor_sum(count: np.ndarray, modulus: int, slope: int, offset: np.ndarray) -> np.ndarray:

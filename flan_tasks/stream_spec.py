@@ -12,10 +12,11 @@ from typing import Any
 import gin
 
 import flan_tasks
-from flan_tasks import sources, vocabulary
+from flan_tasks import contamination, sources, vocabulary
+from flan_tasks.contamination import DropList
 from flan_tasks.errors import MixtureError
 from flan_tasks.prompts import Lengths, PromptStream
-from flan_tasks.variants import VariantPipeline
+from flan_tasks.variants import OpenSplit, VariantPipeline
 
 # The packages whose versions decide what the bytes of prompts and tokens are.
 _PACKAGES = ("flan-tasks", "numpy", "pyarrow", "sentencepiece")
@@ -36,6 +37,7 @@ class StreamSpec:
       num_epochs: how often all rows come; None: without end.
       sources: where rows are.
       vocabulary: path of the SentencePiece model.
+      drop_list: rows that are left out.
     """
 
     name: str
@@ -47,6 +49,7 @@ class StreamSpec:
     num_epochs: int | None
     sources: sources.Settings
     vocabulary: str
+    drop_list: DropList
 
     def open(self, *, prepare_missing: bool) -> PromptStream:
         """The stream; settings of sources and vocabulary are then those of the spec.
@@ -68,7 +71,12 @@ class StreamSpec:
             lengths=self.lengths,
             num_epochs=self.num_epochs,
             prepare_missing=prepare_missing,
+            drop_list=self.drop_list,
         )
+
+    def rows_of(self, task: VariantPipeline) -> OpenSplit:
+        """The rows of one of the tasks, which must be prepared."""
+        return task.open(self.split, self.sources, prepare_missing=False, drop_list=self.drop_list)
 
     def description(self) -> dict[str, Any]:
         """What the stream's examples depend on, as JSON has it; the rows must be prepared."""
@@ -80,6 +88,7 @@ class StreamSpec:
             "num_epochs": self.num_epochs,
             "rates": dict(self._rates()),
             "datasets": self._datasets(),
+            "drop_list": self.drop_list.checksum,
             "vocabulary": self.vocabulary,
             "versions": {package: _version(package) for package in _PACKAGES},
         }
@@ -101,10 +110,10 @@ class StreamSpec:
         """Dataset -> fingerprint of its card, and the rows it has here."""
         described = {}
         for task in self.tasks:
-            rows = task.open(self.split, self.sources, prepare_missing=False).queries
+            rows = self.rows_of(task).queries
             described[task.dataset.name] = {
                 "card": hashlib.sha256(repr(task.dataset).encode()).hexdigest()[:16],
-                "rows": rows.num_rows,
+                "rows": rows.num_kept,
                 "origin": rows.origin,
             }
         return described
@@ -118,7 +127,7 @@ def of_provider(
     Raises:
       MixtureError: there is none of that name, it has no such split, or it is not of prompts.
     """
-    provider_tasks, all_rates = _tasks_and_rates(name)
+    provider_tasks, all_rates, drop_list = _parts(name)
     having = [i for i, task in enumerate(provider_tasks) if split in task.dataset.splits]
     if not having:
         splits = sorted({split for task in provider_tasks for split in task.dataset.splits})
@@ -137,6 +146,7 @@ def of_provider(
         num_epochs=num_epochs,
         sources=sources.settings(),
         vocabulary=vocabulary.settings().path,
+        drop_list=drop_list,
     )
 
 
@@ -154,14 +164,16 @@ def name_in_gin() -> str | None:
         return gin.get_configurable("gin.macro")()
 
 
-def _tasks_and_rates(name: str) -> tuple[list[VariantPipeline], list[float] | None]:
+def _parts(name: str) -> tuple[list[VariantPipeline], list[float] | None, DropList]:
+    """The tasks of a mixture, their rates, and the rows it does without; a task has no rates."""
     flan_tasks.register()
     from flan_tasks import mixtures  # seqio's; a worker, which is sent a spec, has no need of it
 
     provider = mixtures.find(name)
     if not isinstance(provider, mixtures.PromptMixture):
-        return [provider.pipeline], None
-    return [task.pipeline for task in provider.tasks], list(map(provider.get_rate, provider.tasks))
+        return [provider.pipeline], None, contamination.NOTHING
+    rates = list(map(provider.get_rate, provider.tasks))
+    return [task.pipeline for task in provider.tasks], rates, provider.drop_list
 
 
 def _version(package: str) -> str:

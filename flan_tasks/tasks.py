@@ -6,10 +6,11 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from flan_tasks import metrics, postprocess
+from flan_tasks import manifests, metrics, postprocess, rates
 from flan_tasks.features import OUTPUT_FEATURES
 from flan_tasks.feed import FEATURES, Resumable, prompt_dataset
 from flan_tasks.prompts import DEFAULT_SEED, Lengths, PromptStream
+from flan_tasks.recipes import Resolved
 from flan_tasks.spec import Dataset
 from flan_tasks.variants import VariantPipeline
 
@@ -70,6 +71,11 @@ class PromptTask(Resumable, seqio.Task):
     def stream(self, sequence_length: Mapping[str, int] | None, **arguments: Any) -> PromptStream:
         """The task's examples by position, without TensorFlow; see `PromptSource.stream`."""
         return self.source.stream(sequence_length, **arguments)
+
+    def manifest(self) -> dict[str, Any]:
+        """What the task is, as JSON; see `flan_tasks.manifests`."""
+        leaf = rates.leaf(self.pipeline.dataset, self.pipeline.variant)
+        return manifests.describe(self.name, Resolved((leaf,), {}))
 
 
 class PromptSource(seqio.DataSource):

@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,20 +39,32 @@ def locate(name: str, raw_split: str, data_dir: str, *, fetch: bool) -> Origin:
             raise Unavailable(
                 f"{name} is not prepared in {root}; {fault}", _build_command(name, root)
             )
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(folder)
-    if raw_split not in builder.info.splits:
-        raise Unavailable(
-            f"{folder} has no split {raw_split!r} but {', '.join(builder.info.splits)}"
-        )
     stamp = str(readers.stat(_info_file(folder)))
-    return Origin(f"{folder} {raw_split}", stamp, lambda: _rows(builder, raw_split))
+    sizes = _splits(folder, stamp)
+    if raw_split not in sizes:
+        raise Unavailable(f"{folder} has no split {raw_split!r} but {', '.join(sizes)}")
+    read = functools.partial(_rows, folder, stamp, raw_split)
+    return Origin(f"{folder} {raw_split}", stamp, read, sizes[raw_split])
 
 
-def _rows(builder: Any, raw_split: str) -> Iterator[Row]:
+@functools.lru_cache(maxsize=64)
+def _splits(folder: str, stamp: str) -> Mapping[str, int]:
+    """Split -> bytes of a prepared dataset. Needs no TFDS, so that looking is quick."""
+    (info,) = readers.read(_info_file(folder))
+    return {split["name"]: int(split.get("numBytes", 0)) for split in info.get("splits", ())}
+
+
+@functools.lru_cache(maxsize=64)
+def _builder(folder: str, stamp: str) -> Any:
     import tensorflow_datasets as tfds
 
+    return tfds.builder_from_directory(folder)
+
+
+def _rows(folder: str, stamp: str, raw_split: str) -> Iterator[Row]:
+    import tensorflow_datasets as tfds
+
+    builder = _builder(folder, stamp)
     # One shard after the other: slices mean the same rows every time.
     in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     dataset = builder.as_dataset(split=raw_split, shuffle_files=False, read_config=in_order)

@@ -7,7 +7,8 @@ draw becomes text.
 import dataclasses
 from collections.abc import Sequence
 
-from flan_tasks import draws, fewshot, options, render, speakers, store
+from flan_tasks import contamination, draws, fewshot, options, render, speakers, store
+from flan_tasks.contamination import DropList
 from flan_tasks.render import Style
 from flan_tasks.sources import Settings
 from flan_tasks.spec import OPTIONS_SLOT, Dataset, Template, Variant
@@ -68,21 +69,31 @@ class VariantPipeline:
         self.name = f"{dataset.name}_{variant.name}"
         self.key = draws.name_key(self.name)
         self.templates = dataset.templates_of(variant)
-        self._without_options = dataset.templates_of(dataclasses.replace(variant, options=False))
+        self._without_options = dataset.templates_of(variant, options=False)
         self.styles = _styles(dataset, variant)
 
-    def open(self, split: str, settings: Settings, *, prepare_missing: bool = True) -> OpenSplit:
+    def open(
+        self,
+        split: str,
+        settings: Settings,
+        *,
+        prepare_missing: bool = True,
+        drop_list: DropList = contamination.NOTHING,
+    ) -> OpenSplit:
         """The prepared rows that the examples of a split are made of.
 
         Raises:
-          FlanError: see `store.open_split`.
+          FlanError: see `store.open_split` and `DropList.apply`.
         """
-        queries = _prepared(self.dataset, split, settings, prepare_missing)
+
+        def rows_of(name: str) -> store.PreparedSplit:
+            prepared = _prepared(self.dataset, name, settings, prepare_missing)
+            return drop_list.apply(self.dataset.name, name, prepared)
+
+        queries = rows_of(split)
         if not self.variant.few_shot or split == "train" or "train" not in self.dataset.splits:
             return OpenSplit(split, queries, queries)
-        return OpenSplit(
-            split, queries, _prepared(self.dataset, "train", settings, prepare_missing)
-        )
+        return OpenSplit(split, queries, rows_of("train"))
 
     def draft(
         self,
@@ -110,6 +121,8 @@ class VariantPipeline:
         template = render.choose_template(templates, query.slots, start)
         if template is None:
             return None
+        if lists_options and not render.lists_options(template):
+            query = self._answered(rows_of.queries, row, None)  # no label of an option unseen
         asked = render.fill(template, query, (id(rows_of.queries), row))
         if self.variant.few_shot:
             shown = style if query.style else None  # as the query shows it, so do the exemplars
@@ -118,8 +131,8 @@ class VariantPipeline:
         else:
             shots = {}
             prompt = fewshot.FewShotPrompt(asked.preamble, (), asked.input, asked)
-        # The row's references answer the row's question; an inverted prompt asks something else.
-        stands_alone = self.variant.inverted or not self.dataset.answer.references
+        # The row's references answer the row's question.
+        stands_alone = self._asks_otherwise(template) or not self.dataset.answer.references
         return Draft(
             prompt=prompt,
             target=asked.target,
@@ -143,6 +156,7 @@ class VariantPipeline:
         Another row may ask for the same (its duplicate does, and so does every row of a class where
         the prompt is inverted); only the inverted one is then an exemplar of its own.
         """
+        asks_otherwise = self._asks_otherwise(asked.template)
         shots: dict[int, render.Filled] = {}
         for row in rows:
             if len(shots) == num_shots:
@@ -150,7 +164,7 @@ class VariantPipeline:
             shot = self._answered(prepared, row, style)
             if render.is_complete(asked.template, shot.slots):
                 filled = render.fill(asked.template, shot, (id(prepared), row))
-                is_another = self.variant.inverted and filled.target != asked.target
+                is_another = asks_otherwise and filled.target != asked.target
                 if is_another or filled.input != asked.input:
                     shots[row] = filled
         return shots
@@ -168,6 +182,10 @@ class VariantPipeline:
             return 0
         texts = [row.slots[field] for field in self.dataset.group_by]
         return draws.name_key("\n".join(texts)) >> 1  # examples hold signed integers
+
+    def _asks_otherwise(self, template: Template) -> bool:
+        """Whether the prompt asks for something else than the row's answer."""
+        return self.variant.inverted or not render.asks_for(self.dataset.answer, template)
 
     def _template_name(self, template: Template) -> str:
         kind = "inverted/" if self.variant.inverted else ""

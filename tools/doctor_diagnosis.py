@@ -2,13 +2,12 @@
 
 import dataclasses
 import importlib.util
-import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flan_tasks import sources, splits, store
 from flan_tasks.errors import FlanError
-from flan_tasks.origin import Unavailable
+from flan_tasks.origin import Origin, Unavailable
 from flan_tasks.sources import Settings
 from flan_tasks.spec import Dataset
 
@@ -85,14 +84,18 @@ def _rank(finding: Finding) -> int:
 
 
 def _look(dataset: Dataset, kind: str, settings: Settings) -> Finding:
-    places: dict[str, None] = {}
+    origins: dict[str, Origin] = {}
     try:
         for split in dataset.splits:
             found = sources.find_split(dataset, split, kind, settings, fetch=False)
-            places.update(dict.fromkeys(origin.place for origin in found.origins))
+            origins.update({origin.in_words: origin for origin in found.origins})
     except Unavailable as error:
         return _not_at_hand(dataset, kind, error)
-    return Finding(kind, AT_HAND, ", ".join(places), num_bytes=_bytes_at(places))
+    except FlanError as error:
+        return Finding(kind, FAULTY, error.what, error.remedy)
+    sizes = [origin.num_bytes for origin in origins.values()]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    return Finding(kind, AT_HAND, ", ".join(origins), num_bytes=total)
 
 
 def _not_at_hand(dataset: Dataset, kind: str, error: Unavailable) -> Finding:
@@ -121,24 +124,8 @@ def _look_in_store(
         # With its raw rows at hand a split is found: what keeps it from that is a fault.
         state = FAULTY if at_hand else NO
         return Finding("store", state, error.what, error.remedy), num_rows
-    folder = os.path.join(settings.store_dir, dataset.name)
-    if num_rows.keys() == dataset.splits.keys():
-        return Finding("store", PREPARED, folder, num_bytes=_bytes_at([folder])), num_rows
-    return Finding("store", NO, f"not all splits are prepared in {folder}"), num_rows
-
-
-def _bytes_at(places: Iterable[str]) -> int | None:
-    """Size of what lies at some places, files or folders; None: not files of this machine."""
-    total = 0
-    for place in {_path(place) for place in places}:
-        if not place.exists():
-            return None
-        files = place.rglob("*") if place.is_dir() else [place]
-        total += sum(file.stat().st_size for file in files if file.is_file())
-    return total
-
-
-def _path(place: str) -> pathlib.Path:
-    """The path of an origin's place; TFDS's ends in a space and the split."""
-    path = pathlib.Path(place)
-    return path if path.exists() else pathlib.Path(place.rpartition(" ")[0] or place)
+    folder = pathlib.Path(settings.store_dir, dataset.name)
+    if num_rows.keys() != dataset.splits.keys():
+        return Finding("store", NO, f"not all splits are prepared in {folder}"), num_rows
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Finding("store", PREPARED, str(folder), num_bytes=size), num_rows

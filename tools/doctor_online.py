@@ -2,82 +2,120 @@
 
 import concurrent.futures
 import dataclasses
+import re
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import doctor_diagnosis
 import tqdm
 from doctor_diagnosis import DOWNLOAD, REACHABLE, UNREACHABLE, Diagnosis, Finding
 
-from flan_tasks.spec import Dataset
+from flan_tasks import hub_source, shards
+from flan_tasks.spec import Dataset, Source
 
-# The branch of a Hub dataset that `flan_tasks.hub_source` reads.
-_CONVERTED = "refs/convert/parquet"
 _WORKERS = 8
 _TIMEOUT = 20.0  # seconds
+
+# What is asked once for all datasets that it concerns: kind of source, name, revision on the Hub.
+_Question = tuple[str, str, str]
+# Name of a file -> its bytes where they are known; or why there is no answer.
+_Answer = Mapping[str, int | None] | Exception
 
 
 def checked(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
     """The diagnoses with every download of theirs tried, and its size."""
+    questions = dict.fromkeys(
+        _question(diagnosis.dataset.source, finding.kind)
+        for diagnosis in diagnoses
+        for finding in diagnosis.findings
+        if _is_asked(diagnosis, finding)
+    )
     with concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool:
-        progress = tqdm.tqdm(
-            pool.map(_checked, diagnoses), "asked", len(diagnoses), unit=" datasets", disable=None
-        )
-        return list(progress)
+        found = pool.map(_ask, questions)
+        progress = tqdm.tqdm(found, "asked", len(questions), unit=" questions", disable=None)
+        answers = dict(zip(questions, progress, strict=True))
+    return [_with_answers(diagnosis, answers) for diagnosis in diagnoses]
 
 
-def _checked(diagnosis: Diagnosis) -> Diagnosis:
-    if diagnosis.can_be_had:
-        return diagnosis
+def _is_asked(diagnosis: Diagnosis, finding: Finding) -> bool:
+    return finding.state == DOWNLOAD and not diagnosis.can_be_had
+
+
+def _question(source: Source, kind: str) -> _Question:
+    if kind == "tfds":
+        return kind, source.tfds, ""
+    revision = hub_source.PUBLISHED if source.hub_files else hub_source.CONVERTED
+    return kind, source.hub.partition(":")[0], revision
+
+
+def _ask(question: _Question) -> _Answer:
+    kind, name, revision = question
+    try:
+        return _ask_tfds(name) if kind == "tfds" else _ask_hub(name, revision)
+    except Exception as error:  # both packages, and what they call, raise of all kinds
+        return error
+
+
+def _ask_hub(repository: str, revision: str) -> _Answer:
+    """The files of a Hub dataset."""
+    import huggingface_hub
+
+    found = huggingface_hub.HfApi().dataset_info(
+        repository, revision=revision, files_metadata=True, timeout=_TIMEOUT
+    )
+    return {file.rfilename: file.size for file in found.siblings or ()}
+
+
+def _ask_tfds(name: str) -> _Answer:
+    """What TFDS downloads; raises if a host does not answer."""
+    import tensorflow_datasets as tfds
+
+    addresses = tfds.builder(name).url_infos
+    if not addresses:
+        raise LookupError(f"TFDS has no list of what {name} downloads")
+    one_of_host = {urllib.parse.urlparse(address).netloc: address for address in addresses}
+    for address in one_of_host.values():
+        request = urllib.request.Request(address, headers={"User-Agent": "flan-doctor"})
+        urllib.request.urlopen(request, timeout=_TIMEOUT).close()
+    return {address: info.size for address, info in addresses.items()}
+
+
+def _with_answers(diagnosis: Diagnosis, answers: Mapping[_Question, _Answer]) -> Diagnosis:
+    dataset = diagnosis.dataset
     findings = [
-        _ask(diagnosis.dataset, finding) if finding.state == DOWNLOAD else finding
+        _with_answer(finding, dataset, answers[_question(dataset.source, finding.kind)])
+        if _is_asked(diagnosis, finding)
+        else finding
         for finding in diagnosis.findings
     ]
     return dataclasses.replace(diagnosis, findings=findings)
 
 
-def _ask(dataset: Dataset, finding: Finding) -> Finding:
-    ask = {"tfds": _tfds_size, "hub": _hub_size}[finding.kind]
+def _with_answer(finding: Finding, dataset: Dataset, answer: _Answer) -> Finding:
     try:
-        num_bytes = ask(dataset)
-    except Exception as error:  # both packages, and what they call, raise of all kinds
+        if isinstance(answer, Exception):
+            raise answer
+        names = _hub_names(dataset, answer) if finding.kind == "hub" else list(answer)
+    except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         why = f"{type(error).__name__}: {reason}"
         return dataclasses.replace(finding, state=UNREACHABLE, why=why, remedy="")
+    num_bytes = sum(answer[name] or 0 for name in names)
     return dataclasses.replace(finding, state=REACHABLE, num_bytes=num_bytes)
 
 
-def _hub_size(dataset: Dataset) -> int:
-    """Bytes of the Hub's files; raises if one of the splits is not among them."""
-    import huggingface_hub
-
-    repository, _, config = dataset.source.hub.partition(":")
-    found = huggingface_hub.HfApi().dataset_info(
-        repository, revision=_CONVERTED, files_metadata=True, timeout=_TIMEOUT
-    )
-    raw_splits = doctor_diagnosis.raw_splits(dataset)
-    sizes = dict.fromkeys(map(dataset.source.hub_split, raw_splits), 0)
-    for file in found.siblings or ():
-        folder, _, name = file.rfilename.rpartition("/")
-        of_config, _, split = folder.rpartition("/")
-        if name.endswith(".parquet") and split in sizes and of_config == (config or of_config):
-            sizes[split] += file.size or 0
-    for split, size in sizes.items():
-        if not size:
-            raise LookupError(f"{dataset.source.hub} has no split {split!r}")
-    return sum(sizes.values())
-
-
-def _tfds_size(dataset: Dataset) -> int | None:
-    """Bytes that TFDS downloads, as far as it knows; raises if a host does not answer."""
-    import tensorflow_datasets as tfds
-
-    addresses = tfds.builder(dataset.source.tfds).url_infos
-    if not addresses:
-        raise LookupError(f"TFDS has no list of what {dataset.source.tfds} downloads")
-    one_of_host = {urllib.parse.urlparse(address).netloc: address for address in addresses}
-    for address in one_of_host.values():
-        request = urllib.request.Request(address, headers={"User-Agent": "flan-doctor"})
-        urllib.request.urlopen(request, timeout=_TIMEOUT).close()
-    return sum(info.size for info in addresses.values())
+def _hub_names(dataset: Dataset, names: Collection[str]) -> list[str]:
+    """Those of a Hub dataset's files that hold the dataset; raises if a split is not there."""
+    source, found = dataset.source, []
+    config = re.escape(source.hub.partition(":")[2]) or "[^/]+"
+    for raw_split in doctor_diagnosis.raw_splits(dataset):
+        if source.hub_files:
+            of_split = shards.pick(names, source.hub_files.get(raw_split, ""))
+        else:
+            folder = f"{config}/{re.escape(source.hub_split(raw_split))}"
+            of_split = [each for each in names if re.fullmatch(rf"{folder}/[^/]+\.parquet", each)]
+        if not of_split:
+            raise LookupError(f"{source.hub} has no split {source.hub_split(raw_split)!r}")
+        found += of_split
+    return found

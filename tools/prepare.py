@@ -5,9 +5,12 @@
     python tools/prepare.py all --workers 8
     python tools/prepare.py all --runner FnApiRunner
 
-A family's name stands for all its datasets. What is prepared already is left as it is, and a run
-that was stopped, or killed, goes on where it was. A dataset that cannot be prepared does not stop
-the others; the exit code is then 1.
+A family's name stands for all its datasets, which the table at the end sums up. What is prepared
+already is left as it is, and a run that was stopped, or killed, goes on where it was. A dataset
+that cannot be prepared does not stop the others; the exit code is then 1.
+
+Archives are unpacked, and sources that hold a family in one piece grouped by dataset, into the
+folder .raw of --out, once; when all is prepared, that folder may be deleted.
 
 With --runner the work is a pipeline of Apache Beam (pip install 'flan-tasks[beam]'), on any of its
 runners; every worker has to see --out and the raw rows under the same paths. On a single machine,
@@ -16,7 +19,6 @@ However they are made, the files are the same, byte for byte.
 """
 
 import argparse
-import dataclasses
 import os
 import sys
 import time
@@ -25,22 +27,13 @@ from collections.abc import Sequence
 os.environ.setdefault("FLAN_TASKS_REGISTER", "0")  # reading cards needs no seqio
 
 import gin
+import prepare_table
 import tqdm
+from prepare_table import Outcome, Report
 
 from flan_tasks import catalog, prepare_runners, sources, store
 from flan_tasks.errors import FlanError
 from flan_tasks.spec import Dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a split: its rows, or the error."""
-
-    name: str
-    split: str
-    seconds: float
-    prepared: store.PreparedSplit | None
-    error: str = ""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,11 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     progress = tqdm.tqdm(wanted, "prepared", unit=" splits", disable=None)
     outcomes = [_prepare(dataset, split, settings) for dataset, split in progress]
-    _print_table(outcomes, time.monotonic() - start)
-    complaints = [outcome.error for outcome in outcomes if outcome.error]
-    for complaint in complaints:
+    for line in prepare_table.table(outcomes, time.monotonic() - start):
+        print(line)
+    sys.stdout.flush()
+    for complaint in prepare_table.complaints(outcomes):
         print(f"\n{complaint}", file=sys.stderr)
-    return 1 if complaints else 0
+    return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,35 +129,15 @@ def _prepare(dataset: Dataset, split: str, settings: sources.Settings) -> Outcom
         prepared = store.open_split(dataset, split, settings)
     except (FlanError, OSError) as fault:
         error = str(fault)
-    return Outcome(dataset.name, split, time.monotonic() - start, prepared, error)
-
-
-def _print_table(outcomes: Sequence[Outcome], seconds: float) -> None:
-    width = max((len(outcome.name) for outcome in outcomes), default=0)
-    print(f"{'dataset':<{width}} {'split':<12} {'rows':>12} {'seconds':>8}  dropped / origin")
-    for outcome in outcomes:
-        head = f"{outcome.name:<{width}} {outcome.split:<12}"
-        if outcome.prepared is None:
-            print(f"{head} {'failed':>12} {outcome.seconds:>8.1f}  see below")
-            continue
-        drops = outcome.prepared.drops.items()
-        dropped = ", ".join(f"{reason} {count:,}" for reason, count in drops) or "none"
-        rows = f"{outcome.prepared.num_rows:>12,}"
-        print(f"{head} {rows} {outcome.seconds:>8.1f}  {dropped} / {outcome.prepared.origin}")
-    done = [outcome.prepared for outcome in outcomes if outcome.prepared]
-    num_rows = sum(prepared.num_rows for prepared in done)
-    print(f"{len(done)} of {len(outcomes)} splits, {num_rows:,} rows, {seconds:.1f} s", flush=True)
+    return Outcome(dataset, split, time.monotonic() - start, prepared, error)
 
 
 def _report(datasets: Sequence[Dataset], settings: sources.Settings) -> int:
     """Prints what each source has; returns 1 if some dataset is nowhere at hand."""
-    code = 0
-    for dataset in datasets:
-        report = sources.availability(dataset, settings)
-        code |= not any(each.ok for each in report)
-        for each in report:
-            print(f"{dataset.name:<40} {each.kind:<8} {'yes' if each.ok else 'no':<4} {each.why}")
-    return code
+    reports = [Report(dataset, sources.availability(dataset, settings)) for dataset in datasets]
+    for line in prepare_table.availability(reports):
+        print(line)
+    return 0 if all(any(found.ok for found in report.found) for report in reports) else 1
 
 
 if __name__ == "__main__":

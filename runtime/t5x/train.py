@@ -36,7 +36,7 @@ from typing import Any
 import jax
 import seqio
 
-from t5x import checkpoints, data, gin_utils, progress
+from t5x import checkpoints, data, gin_utils, manifest, progress
 from t5x.errors import T5XError
 from t5x.evaluation import InferenceEvaluator, TeacherForcedEvaluator
 from t5x.partitioning import PjitPartitioner
@@ -100,6 +100,7 @@ def train(
             stack.callback(evaluators.inference.close)
         start = _find_start(trainer, batches, checkpoint_cfg, model_dir)
         last_step = _last_step(start.step, total_steps, relative_steps, checkpoint_cfg.restore)
+        manifest.keep(train_dataset_cfg, model_dir, is_new=start.is_new)
         log = progress.MetricsLog(model_dir, None if start.is_new else start.step)
         stack.callback(log.close)
         summarize_config_fn(model_dir, log.text_writer(), start.step)

@@ -12,7 +12,7 @@ import pytest
 import seqio
 
 import flan_tasks
-from flan_tasks import configs
+from flan_tasks import configs, features, vocabulary
 
 flan_tasks.register()
 
@@ -22,13 +22,19 @@ FILES = sorted(
     for folder in ("gin", "t5x_configs")
     for path in (ROOT / folder).rglob("*.gin")
 )
-PARAMETERS = {  # published sizes of T5 1.1 (arXiv 2002.05202; released T5 checkpoints)
+PARAMETERS = {  # of the released checkpoints of T5 1.1 (arXiv 2002.05202) and mT5 (2010.11934)
     "small": 76_961_152,
     "base": 247_577_856,
     "large": 783_150_080,
     "xl": 2_849_757_184,
     "xxl": 11_135_332_352,
+    "mt5_small": 300_176_768,
+    "mt5_base": 582_401_280,
+    "mt5_large": 1_229_581_312,
+    "mt5_xl": 3_742_619_648,
+    "mt5_xxl": 12_921_057_280,
 }
+MT5_VOCABULARY = "gs://t5-data/vocabs/mc4.250000.100extra/sentencepiece.model"
 
 
 def script_of(file):
@@ -84,6 +90,24 @@ def test_models_have_the_published_number_of_parameters(parse, size):
     shapes = {"encoder_input_tokens": (1, 8), "decoder_input_tokens": (1, 8)}
     variables = jax.eval_shape(lambda key: model.initial_variables(key, shapes), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == PARAMETERS[size]
+
+
+@pytest.mark.parametrize("size", [size for size in PARAMETERS if size.startswith("mt5_")])
+def test_the_tasks_speak_the_vocabulary_of_an_mt5(parse, monkeypatch, size):
+    monkeypatch.setenv("FLAN_VOCABULARY", "small")
+    before = vocabulary.settings().path
+    parse(f"t5x_configs/models/{size}.gin", ["DROPOUT_RATE = 0.0"])
+    of_model = gin.query_parameter("%VOCABULARY").scoped_configurable_fn()
+    assert of_model.sentencepiece_model_file == vocabulary.settings().path == MT5_VOCABULARY
+    assert features.VOCABULARY.sentencepiece_model_file == MT5_VOCABULARY != before
+    parse(f"t5x_configs/models/{size}.gin", ["vocabulary.settings.path = '/copy.model'"])
+    assert of_model.sentencepiece_model_file == "/copy.model"
+
+
+def test_a_plain_mt5_has_its_own_vocabulary(parse):
+    parse("t5x/examples/t5/mt5/small.gin", ["DROPOUT_RATE = 0.0"])
+    name = "seqio.SentencePieceVocabulary.sentencepiece_model_file"
+    assert gin.query_parameter(name) == MT5_VOCABULARY
 
 
 def test_xl_has_the_papers_hyperparameters(parse):

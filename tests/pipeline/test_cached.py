@@ -30,7 +30,7 @@ MIXTURE = "to_be_cached"
 def small_windows():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed, "WINDOW", WINDOW)
-        mixtures.register(MIXTURE, datasets=["bool_q", "squad_v1", "cot_gsm8k", "cnn_dailymail"])
+        mixtures.register(MIXTURE, include=["bool_q", "squad_v1", "cot_gsm8k", "cnn_dailymail"])
         packed.register(MIXTURE)
         yield
 
@@ -87,7 +87,7 @@ def test_it_gives_what_live_training_sees(task, live):
 
 def test_some_examples_had_to_be_left_out(folders):
     totals = sharded_output.verify(folders[False])["totals"]
-    assert totals["left_out"] > 20 and totals["rows"] >= ROWS
+    assert totals["left_out"] > 10 and totals["rows"] >= ROWS
 
 
 def test_batches_are_those_of_live_training(task, live):

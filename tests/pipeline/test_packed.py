@@ -19,7 +19,7 @@ def small_windows(monkeypatch):
 
 @pytest.fixture
 def mixture():
-    name = mixtures.register("to_be_packed", datasets=["bool_q", "squad_v1", "cot_gsm8k"])
+    name = mixtures.register("to_be_packed", include=["bool_q", "squad_v1", "cot_gsm8k"])
     return seqio.get_mixture_or_task(packed.register(name))
 
 

@@ -98,7 +98,7 @@ def test_a_cache_is_read_and_not_rendered_anew(cache):
 def test_a_mixture_of_cached_tasks_trains():
     name = mixtures.register(
         "cached",
-        datasets=["bool_q"],
+        include=["bool_q"],
         setting_weights={"zs_noopt": 0, "fs_noopt": 0},
         inversion_weights={"flan2021": 0},
     )

@@ -1,6 +1,8 @@
 """TFDS for real: a small dataset is prepared by TFDS itself and read back as plain rows."""
 
+import dataclasses
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -142,6 +144,76 @@ def test_a_split_that_the_dataset_lacks_is_named(settings):
         next(sources.raw_rows(card(), "dev", settings))
 
 
+def test_a_family_in_one_dataset_is_read_once(settings, monkeypatch):
+    family = {
+        name: dataclasses.replace(
+            card(),
+            name=f"weather_{name}",
+            source=Source(tfds="weather_questions:1.0.0", where={"question": question}),
+        )
+        for name, question in (("a", "Wie spät ist es? 5"), ("b", "Wie spät ist es? 3"), ("c", "?"))
+    }
+    passes = []
+    original = tfds_source._rows
+    monkeypatch.setattr(
+        tfds_source, "_rows", lambda *arguments: passes.append(arguments) or original(*arguments)
+    )
+    (tfds_has,) = sources.availability(family["c"], settings)
+    assert tfds_has.ok and "grouped by question on first use" in tfds_has.why and passes == []
+    for name, number in (("a", 5), ("b", 3)):
+        (row,) = sources.raw_rows(family[name], "train", settings)
+        assert row["answers"] == {"text": [f"a{number}", "b"], "start": [number, 0]}
+    with pytest.raises(SourceError, match=r"train has no row with question = \?"):
+        next(sources.raw_rows(family["c"], "train", settings))
+    assert len(passes) == 1
+
+
+def test_a_builder_is_opened_once_and_not_to_look(settings, monkeypatch):
+    opened = []
+    original = tfds.builder_from_directory
+    monkeypatch.setattr(
+        tfds, "builder_from_directory", lambda folder: opened.append(folder) or original(folder)
+    )
+    tfds_source._builder.cache_clear()
+    found = [
+        sources.find_split(card(), split, "tfds", settings, fetch=False) for split in card().splits
+    ]
+    assert opened == []
+    assert [origin.num_bytes > 0 for split in found for origin in split.origins] == [True] * 3
+    assert [len(list(split.rows())) for split in found] == [12, 4, 4]
+    assert len(opened) == 1
+
+
+def test_remote_shards_are_read_in_order(tmp_path):
+    import tensorflow as tf
+
+    for number in range(12):
+        with tf.io.gfile.GFile(f"ram://shards/w/rows.jsonl-{number:05d}-of-00012", "w") as file:
+            file.write(f'{{"question": "{number}", "label": 0}}\n')
+    whole = dataclasses.replace(card(), source=Source(files={"train": "w/rows.jsonl-*"}))
+    settings = sources.settings(data_dir="ram://shards", store_dir=str(tmp_path), use=("files",))
+    rows = list(sources.raw_rows(whole, "train", settings))
+    assert [row["question"] for row in rows] == [str(number) for number in range(12)]
+    tf.io.gfile.remove("ram://shards/w/rows.jsonl-00007-of-00012")
+    with pytest.raises(SourceError, match=r"shards are missing: rows.jsonl-00007-of-00012"):
+        next(sources.raw_rows(whole, "train", settings))
+    with pytest.raises(SourceError, match="no file matches ram://shards/none/rows"):
+        nowhere = dataclasses.replace(whole, source=Source(files={"train": "none/rows.jsonl-*"}))
+        next(sources.raw_rows(nowhere, "train", settings))
+
+
+def test_a_remote_archive_is_unpacked_here(tmp_path):
+    import tensorflow as tf
+
+    with zipfile.ZipFile(tmp_path / "tasks.zip", "w") as archive:
+        archive.writestr("tasks/rain.jsonl", '{"question": "Wet?", "label": 1}\n')
+    tf.io.gfile.copy(str(tmp_path / "tasks.zip"), "ram://packed/niv2/tasks.zip")
+    packed = dataclasses.replace(card(), source=Source(files={"train": "niv2/tasks/rain.jsonl"}))
+    settings = sources.settings(data_dir="ram://packed", store_dir=str(tmp_path), use=("files",))
+    rows = list(sources.raw_rows(packed, "train", settings))
+    assert rows == [{"question": "Wet?", "label": 1}]
+
+
 def test_remote_files_are_read_through_tensorflow(tmp_path):
     import tensorflow as tf
 
@@ -159,13 +231,25 @@ def test_tfrecords_of_tf_examples_are_read(tmp_path):
             return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[v.encode() for v in values]))
 
+    def write(*examples):
+        with tf.io.TFRecordWriter(path) as writer:
+            for features in examples:
+                example = tf.train.Example(features=tf.train.Features(feature=features))
+                writer.write(example.SerializeToString())
+
     features = {"question": feature("spät?"), "label": feature(1), "choices": feature("a", "b")}
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    path = str(tmp_path / "rows.tfrecord")
-    with tf.io.TFRecordWriter(path) as writer:
-        writer.write(example.SerializeToString())
+    path = str(tmp_path / "rows.tfrecord-00000-of-00001")
+    write(features, features)
     rows = list(readers.read(path))
-    assert rows == [{"question": "spät?", "label": 1, "choices": ["a", "b"]}]
+    assert rows == [{"question": "spät?", "label": 1, "choices": ["a", "b"]}] * 2
     pathlib.Path(path).write_bytes(pathlib.Path(path).read_bytes()[:-3])
-    with pytest.raises(SourceError, match="not TFRecord, or damaged"):
+    with pytest.raises(SourceError, match="record 2: not TFRecord, or damaged"):
+        list(readers.read(path))
+    latin = tf.train.Feature(bytes_list=tf.train.BytesList(value=["spät?".encode("latin-1")]))
+    write(features, {"question": latin})
+    with pytest.raises(SourceError, match="record 2: not UTF-8"):
+        list(readers.read(path))
+    with tf.io.TFRecordWriter(path) as writer:
+        writer.write(b"no example")
+    with pytest.raises(SourceError, match=r"record 1: not a tf.train.Example"):
         list(readers.read(path))

@@ -15,7 +15,7 @@ WINDOW = 64
 MIXTURES = """
 MIXTURE_OR_TASK_NAME = @{scope}/mixtures.register()
 {scope}/mixtures.register.name = 'cache_{scope}'
-{scope}/mixtures.register.datasets = ['bool_q', 'squad_v1', 'cot_gsm8k', 'cnn_dailymail']
+{scope}/mixtures.register.include = ['bool_q', 'squad_v1', 'cot_gsm8k', 'cnn_dailymail']
 {scope}/mixtures.register.setting_weights = {weights}
 """
 

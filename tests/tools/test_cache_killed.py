@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
         gin.bind_parameter("flan_tasks.sources.settings.store_dir", str(path / "store"))
         gin.bind_parameter("flan_tasks.vocabulary.settings.path", "small")
     flan_tasks.register()
-    name = mixtures.register("killed", datasets=["bool_q", "squad_v1", "cot_gsm8k"])
+    name = mixtures.register("killed", include=["bool_q", "squad_v1", "cot_gsm8k"])
     spec = stream_spec.of_provider(
         name, split="train", seed=1, lengths=Lengths(256, 64), num_epochs=None
     )

@@ -35,7 +35,7 @@ def gin_file(tmp_path_factory):
         "vocabulary.settings.path = 'small'\n"
         "MIXTURE_OR_TASK_NAME = @mixtures.register()\n"
         "mixtures.register.name = 'of_two'\n"
-        "mixtures.register.datasets = ['bool_q', 'cot_gsm8k']\n"
+        "mixtures.register.include = ['bool_q', 'cot_gsm8k']\n"
     )
     return path
 
@@ -86,12 +86,12 @@ def test_a_task_is_written_whole_with_its_provenance(export, tmp_path):
 
 def test_it_is_what_training_sees(export, tmp_path):
     arguments = ("--num", 200, "--seed", 3, "--lengths", "512,64", "--format", "jsonl")
-    assert export("flan2022", *arguments, "--out", tmp_path / "out") == 0
+    assert export(*arguments, "--out", tmp_path / "out") == 0
     records = lines(tmp_path / "out")
     import seqio
 
     flan_tasks.register()
-    seen = seqio.get_mixture_or_task("flan2022").get_dataset(
+    seen = seqio.get_mixture_or_task("of_two").get_dataset(
         {"inputs": 512, "targets": 64},
         split="train",
         seed=3,
@@ -108,7 +108,7 @@ def test_it_is_what_training_sees(export, tmp_path):
 
 def test_what_is_too_long_is_left_out_and_counted(export, tmp_path):
     arguments = ("--num", 200, "--format", "jsonl", "--out", tmp_path / "out")
-    assert export("flan2022", *arguments, "--lengths", "200,30", "--shards", 3) == 0
+    assert export(*arguments, "--lengths", "200,30", "--shards", 3) == 0
     records = lines(tmp_path / "out")
     metadata = sharded_output.verify(str(tmp_path / "out"))
     assert 0 < len(records) == metadata["totals"]["examples"] < 200

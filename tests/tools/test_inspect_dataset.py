@@ -1,10 +1,11 @@
-"""tools/inspect_dataset.py: what it shows is what training sees, in the terminal and on a page."""
+"""`tools/inspect dataset` and `list`: what is shown is what training sees."""
 
 import dataclasses
 import html.parser
 import os
 import pathlib
 import re
+import runpy
 import subprocess
 import sys
 
@@ -12,14 +13,12 @@ import gin
 import numpy as np
 import pytest
 
-from flan_tasks import catalog
+from flan_tasks import catalog, selection
 from flan_tasks.parts import Part
 from flan_tasks.prompts import Lengths, PromptStream
-from flan_tasks.spec import Variant
 from flan_tasks.variants import VariantPipeline
 
-TOOLS = pathlib.Path(__file__).parents[2] / "tools"
-VARIANTS = ["zs_opt", "zs_noopt", "fs_opt", "fs_noopt"]
+PROGRAM = pathlib.Path(__file__).parents[2] / "tools" / "inspect"
 ESCAPES = re.compile(r"\x1b\[\d+m")
 
 
@@ -41,7 +40,7 @@ def gin_file(tmp_path_factory):
 @pytest.fixture
 def tools(monkeypatch, gin_file):
     """The program's modules can be imported, and the settings are in force."""
-    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.syspath_prepend(str(PROGRAM))
     gin.clear_config()
     gin.parse_config_file(str(gin_file))
     gin.bind_parameter("flan_tasks.sources.settings.use", ("samples",))
@@ -52,12 +51,11 @@ def tools(monkeypatch, gin_file):
 @pytest.fixture
 def inspect(tools, gin_file):
     """Runs the program in this process, on the samples; returns its exit code."""
-    import inspect_dataset
+    main = runpy.run_path(str(PROGRAM / "__main__.py"), run_name="program")["main"]
 
     def run(*arguments):
-        gin.clear_config()
-        given = [*map(str, arguments), "--gin_file", str(gin_file)]
-        return inspect_dataset.main(given)
+        settings = () if arguments[0] == "list" else ("--gin_file", gin_file)
+        return main([*map(str, arguments), *map(str, settings)])
 
     return run
 
@@ -65,11 +63,11 @@ def inspect(tools, gin_file):
 @pytest.fixture
 def groups(tools):
     """Every variant of bool_q on three rows."""
-    import inspect_examples
+    import examples
 
-    rows = inspect_examples.Rows("train", 3, seed=5)
+    rows = examples.Rows("train", 3, seed=5)
     dataset = catalog.get("bool_q")
-    return list(inspect_examples.of_variants(dataset, dataset.variants, rows))
+    return list(examples.of_variants(dataset, dataset.variants, rows))
 
 
 def joined(parts):
@@ -77,10 +75,11 @@ def joined(parts):
 
 
 def test_what_is_shown_is_what_training_sees(groups):
-    assert [group.task for group in groups] == [f"bool_q_{name}" for name in VARIANTS]
-    for group, name in zip(groups, VARIANTS, strict=True):
+    dataset = catalog.get("bool_q")
+    assert [group.task for group in groups] == [f"bool_q_{each.name}" for each in dataset.variants]
+    for group, variant in zip(groups, dataset.variants, strict=True):
         stream = PromptStream(
-            [VariantPipeline(catalog.get("bool_q"), Variant.of_setting(name))],
+            [VariantPipeline(dataset, variant)],
             None,
             split="train",
             shuffle=True,
@@ -99,18 +98,18 @@ def test_what_is_shown_is_what_training_sees(groups):
 
 
 def test_all_variants_show_the_same_rows_and_another_seed_shows_others(groups):
-    import inspect_examples
+    import examples
 
     (rows,) = {tuple(shown.example.row for shown in group.shown) for group in groups}
     assert len(set(rows)) == 3
     dataset = catalog.get("bool_q")
-    drawn = inspect_examples.Rows("train", 3, seed=6)
-    (other, *_) = inspect_examples.of_variants(dataset, dataset.variants, drawn)
+    drawn = examples.Rows("train", 3, seed=6)
+    (other, *_) = examples.of_variants(dataset, dataset.variants, drawn)
     assert [shown.example.row for shown in other.shown] != list(rows)
 
 
 def test_the_terminal_shows_provenance_and_loses_no_character(inspect, groups, capsys):
-    arguments = ("bool_q", "--rows", 3, "--seed", 5, "--use", "samples", "--width")
+    arguments = ("dataset", "bool_q", "--rows", 3, "--seed", 5, "--use", "samples", "--width")
     assert inspect(*arguments, 100_000) == 0
     wide = capsys.readouterr().out
     assert inspect(*arguments, 40) == 0
@@ -135,10 +134,10 @@ def test_the_terminal_shows_provenance_and_loses_no_character(inspect, groups, c
 
 
 def test_colors_only_color(groups):
-    import inspect_terminal
+    import dataset_terminal
 
     plain, colored = (
-        inspect_terminal.Terminal(catalog.get("bool_q"), width=60, color=color)
+        dataset_terminal.Terminal(catalog.get("bool_q"), width=60, color=color)
         for color in (False, True)
     )
     for group in groups:
@@ -176,11 +175,11 @@ class Page(html.parser.HTMLParser):
 
 
 def test_the_page_stands_alone_and_shows_each_prompt_to_the_character(groups):
-    import inspect_page
+    import dataset_page
 
     odd = '<b>&amp; "quoted"</b>\n\n  {x} \u2028 ünï'
     shown = dataclasses.replace(groups[0].shown[0], prompt=[Part(odd), Part(odd, "text")])
-    text = inspect_page.page(
+    text = dataset_page.page(
         catalog.get("bool_q"), [*groups, dataclasses.replace(groups[0], shown=[shown])]
     )
     page = Page(text)
@@ -192,24 +191,24 @@ def test_the_page_stands_alone_and_shows_each_prompt_to_the_character(groups):
     card = catalog.get("bool_q")
     for fact in (card.license, card.homepage, card.citation, "train[:-200]", "accuracy"):
         assert html.escape(fact) in text
-    assert text.count('<section class="sheet"><h3>') == 2 + len(card.templates)
+    assert text.count('<section class="sheet"><h3>') == 2 + len(card.templates) + len(card.inverted)
 
 
 def test_a_page_is_written_and_named(inspect, tmp_path, capsys):
     path = tmp_path / "page.html"
-    assert inspect("cot_gsm8k", "--use", "samples", "--html", path) == 0
+    assert inspect("dataset", "cot_gsm8k", "--use", "samples", "--html", path) == 0
     assert capsys.readouterr().out.strip() == str(path)
     text = path.read_text("utf-8")
     assert 'id="cot_gsm8k_inverted_fs_opt"' in text and "<h3>inverted/0</h3>" in text
 
 
 def test_a_task_is_shown_alone(inspect, capsys):
-    assert inspect("cot_gsm8k_inverted_zs_opt", "--use", "samples") == 0
+    assert inspect("dataset", "cot_gsm8k_inverted_zs_opt", "--use", "samples") == 0
     assert re.findall("━━ (.*?) ━", capsys.readouterr().out) == ["cot_gsm8k_inverted_zs_opt"]
 
 
 def test_one_template_on_several_rows(inspect, capsys):
-    arguments = ("bool_q", "--template", "bool_q/3", "--rows", 4, "--use", "samples")
+    arguments = ("dataset", "bool_q", "--template", "bool_q/3", "--rows", 4, "--use", "samples")
     assert inspect(*arguments, "--settings", "fs_opt", "zs_noopt") == 0
     shown = capsys.readouterr().out
     assert re.findall("━━ (.*?) ━", shown) == ["bool_q_zs_noopt", "bool_q_fs_opt"]
@@ -217,7 +216,9 @@ def test_one_template_on_several_rows(inspect, capsys):
 
 
 def test_each_template_once(inspect, capsys):
-    assert inspect("cot_gsm8k", "--all_templates", "--use", "samples", "--width", 500) == 0
+    assert (
+        inspect("dataset", "cot_gsm8k", "--all_templates", "--use", "samples", "--width", 500) == 0
+    )
     card = catalog.get("cot_gsm8k")
     assert re.findall(r"template (\S+)", capsys.readouterr().out) == [
         *(f"cot_gsm8k/{template.id}" for template in card.templates),
@@ -226,7 +227,7 @@ def test_each_template_once(inspect, capsys):
 
 
 def test_without_rows_at_hand_there_is_an_error_and_no_page(inspect, tmp_path, capsys):
-    assert inspect("rte", "--html", tmp_path / "page.html") == 1
+    assert inspect("dataset", "rte", "--html", tmp_path / "page.html") == 1
     complaint = capsys.readouterr().err
     assert "is not prepared" in complaint and "tools/prepare.py rte" in complaint
     assert not list(tmp_path.iterdir())
@@ -242,18 +243,41 @@ def test_without_rows_at_hand_there_is_an_error_and_no_page(inspect, tmp_path, c
     ],
 )
 def test_what_there_is_not_is_refused_with_what_there_is(inspect, capsys, arguments, complaint):
-    assert inspect(*arguments, "--use", "samples") == 1
+    assert inspect("dataset", *arguments, "--use", "samples") == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_datasets_are_listed_by_what_they_are(inspect, capsys):
+    terms = ("kind:summarization", "license:commercial", "license:non-commercial")
+    assert inspect("list", *terms, "--exclude", "language:French", "samsum") == 0
+    *lines, _, total = capsys.readouterr().out.splitlines()
+    everything = catalog.load().values()
+    chosen = selection.select(everything, terms, ["language:French", "samsum"])
+    assert [line.split()[0] for line in lines] == ["dataset", *(each.name for each in chosen)]
+    assert total.startswith(f"{len(chosen)} datasets, ")
+    assert inspect("list", "pair:english-french", "wmt*") == 0
+    [line] = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("wmt14_enfr")
+    ]
+    assert re.split("  +", line) == [
+        *("wmt14_enfr", "flan2021", "translation", "40,836,876"),
+        *("unstated, other-terms", "English-French"),
+    ]
+
+
+def test_a_misspelt_term_is_refused(inspect, capsys):
+    assert inspect("list", "licence:commercial") == 1
+    assert "Did you mean: license" in capsys.readouterr().err
 
 
 def test_it_runs_from_a_shell_without_hiding_the_standard_library(gin_file):
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("FLAN_")},
-        "PYTHONPATH": str(TOOLS.parent),
+        "PYTHONPATH": str(PROGRAM.parents[1]),
     }
-    arguments = ("bool_q_zs_opt", "--use", "samples", "--gin_file", str(gin_file))
+    arguments = ("dataset", "bool_q_zs_opt", "--use", "samples", "--gin_file", str(gin_file))
     run = subprocess.run(
-        [sys.executable, str(TOOLS / "inspect_dataset.py"), *arguments],
+        [sys.executable, str(PROGRAM), *arguments],
         env=environment,
         capture_output=True,
         text=True,

@@ -5,6 +5,11 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
+
+import pytest
+
+from flan_tasks import catalog
 
 PROGRAM = pathlib.Path(__file__).parents[2] / "tools" / "prepare.py"
 
@@ -27,15 +32,61 @@ def prepared(folder):
 
 
 def test_samples_are_prepared_when_asked_for(tmp_path):
-    result = run("bool_q", "niv2", "--use", "samples", "--out", tmp_path)
+    result = run("bool_q", "niv2_task1146_country_capital", "--use", "samples", "--out", tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "bool_q" in prepared(tmp_path)
-    assert any(name.startswith("niv2_") for name in prepared(tmp_path)), "a family is its datasets"
+    assert prepared(tmp_path) == ["bool_q", "niv2_task1146_country_capital"]
     table = result.stdout.splitlines()
     assert table[0].split()[:4] == ["dataset", "split", "rows", "seconds"]
     (line,) = (line for line in table if line.startswith("bool_q ") and " train " in line)
     assert "none / samples: " in line
     assert table[-1].startswith(f"{len(table) - 2} of {len(table) - 2} splits, ")
+
+
+def test_a_familys_datasets_are_summed_up(tmp_path):
+    arguments = ("wmt16_translate", "--use", "samples", "--out", tmp_path, "--workers", "2")
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
+    family = [card for card in catalog.load().values() if card.family == "wmt16_translate"]
+    assert prepared(tmp_path) == sorted(card.name for card in family)
+    table = [line.split() for line in result.stdout.splitlines()]
+    assert [cells[:2] for cells in table[1:-1]] == [
+        ["wmt16_translate", split] for split in family[0].splits
+    ], "one line for each split"
+    assert result.stdout.count(f" / samples: {len(family)} datasets") == len(family[0].splits)
+    num_rows = [int(cells[2].replace(",", "")) for cells in table[1:-1]]
+    assert f"{sum(num_rows):,} rows" in result.stdout.splitlines()[-1]
+
+
+@pytest.fixture
+def table(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROGRAM.parent))
+    import prepare_table
+
+    return prepare_table
+
+
+def outcome(table, number, error=""):
+    rows = types.SimpleNamespace(num_rows=1000, drops={"too old": number}, origin="files: a.json")
+    card = types.SimpleNamespace(name=f"weather_{number}", family="weather")
+    return table.Outcome(card, "train", 0.5, None if error else rows, error)
+
+
+def test_what_failed_of_a_family_is_listed_and_the_rest_summed_up(table):
+    outcomes = [outcome(table, n, f"fault {n}" if n % 2 else "") for n in range(20)]
+    _, line, end = table.table(outcomes, 3.0)
+    assert line.split()[:4] == ["weather", "train", "10,000", "10.0"]
+    assert "too old 90 / files: 10 of 20 datasets failed, see below" in line
+    assert end == "10 of 20 splits, 10,000 rows, 3.0 s"
+    complaints = list(table.complaints(outcomes))
+    assert complaints[:3] == ["fault 1", "fault 3", "fault 5"] and len(complaints) == 4
+    assert "7 more datasets failed" in complaints[3]
+    assert all(f"weather_{n}" in complaints[3] for n in range(7, 20, 2))
+
+
+def test_nothing_left_of_a_family(table):
+    outcomes = [outcome(table, n, "fault") for n in range(4)]
+    assert " failed " in list(table.table(outcomes, 3.0))[1]
+    assert list(table.table(outcomes[:1], 3.0))[1].startswith("weather_0 train")
 
 
 def test_one_dead_source_does_not_stop_the_others(tmp_path):
@@ -66,6 +117,12 @@ def test_a_dry_run_says_what_is_there_and_prepares_nothing(tmp_path):
     assert result.returncode == 0
     assert "no data directory is set" in result.stdout and "bool_q.jsonl" in result.stdout
     assert prepared(tmp_path) == []
+    result = run("wmt16_translate", "--use", "files", "samples", "--out", tmp_path, "--dry_run")
+    lines = [line.split()[:5] for line in result.stdout.splitlines()]
+    assert lines == [
+        ["wmt16_translate", "files", "0", "of", "6"],
+        ["wmt16_translate", "samples", "6", "of", "6"],
+    ]
 
 
 def test_an_unknown_dataset_is_refused_in_one_message(tmp_path):

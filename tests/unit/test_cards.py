@@ -29,7 +29,7 @@ OPTION_WORDS = re.compile(r"\b(options?|choices?|choose|pick|select|alternatives
 
 @each_dataset
 def test_a_card_says_where_its_rows_come_from_and_under_what_terms(dataset):
-    assert dataset.num_examples.get("train", 0) > 0
+    assert dataset.num_examples.get("train", 0) > 0 or "train" not in dataset.splits
     assert dataset.homepage.startswith("http")
     assert len(dataset.license) > 2
     assert len(dataset.citation) > 20
@@ -168,11 +168,12 @@ def test_every_sample_can_be_asked_in_several_ways(dataset):
 
 @each_dataset
 def test_rendered_prompts_are_tidy(dataset):
-    for variant, template, _, filled in prompts(dataset):
+    for variant, template, row, filled in prompts(dataset):
         prompt = filled.preamble + filled.input
+        rows_own = any("  " in text for text in row.slots.values())  # code is indented
         assert filled.input and filled.target, template
         assert "[[" not in template.input and "]]" not in template.input
-        assert "  " not in prompt, (template, prompt)
+        assert "  " not in prompt or rows_own, (template, prompt)
         assert not re.search(r" [,.;?!](\s|$)", template.input), template
         if not variant.options:
             assert "{options}" not in template.input

@@ -4,7 +4,7 @@ import pytest
 from example_dataset import dataset
 
 from flan_tasks import clean
-from flan_tasks.clean import Drop, dialog, instructions, qa, reasoning, summarization, tidy
+from flan_tasks.clean import Drop, instructions, qa, reasoning, summarization, tidy
 from flan_tasks.spec import Answer
 
 
@@ -145,23 +145,9 @@ def test_niv2_from_the_published_json_and_from_tfds():
             instructions.niv2({**published, "output": output})
 
 
-def test_wiki_dialog_names_speakers_and_parts_the_last_turn():
-    row = {
-        "title": "Rain",
-        "utterances": ["Hello.", "Is it\nwet?", "Yes."],
-        "author_num": [1, 0, 1],
-    }
-    wanted = {"title": "Rain", "dialog": "A: Hello.\nB: Is it wet?", "answer": "Yes."}
-    assert dialog.wiki_dialog(row) == wanted
-    with pytest.raises(Drop, match="fewer than two turns"):
-        dialog.wiki_dialog({**row, "utterances": ["Hello."], "author_num": [1]})
-    with pytest.raises(Drop, match="without an author"):
-        dialog.wiki_dialog({**row, "author_num": [1, 0]})
-
-
 def test_a_drop_for_the_lack_of_an_answer_holds_for_clean_functions_too():
-    fields = dict.fromkeys(("title", "dialog", "answer"), "")
-    card = dataset(clean="dialog.wiki_dialog", fields=fields, answer=Answer(text="answer"))
-    row = {"title": "Rain", "utterances": ["Hello.", " "], "author_num": [1, 0]}
+    fields = dict.fromkeys(("dialog", "rewrite", "answer"), "")
+    card = dataset(clean="dialog.qrecc", fields=fields, answer=Answer(text="answer"))
+    row = {"context": [], "question": "Is it wet?", "question_rewrite": "", "answer": " "}
     with pytest.raises(Drop, match="no answer"):
         clean.cleaner(card)(row)

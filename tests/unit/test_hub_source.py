@@ -29,6 +29,10 @@ FILES = {
     "rain/train/0001.parquet": parquet(3, 5),
     "rain/test/0000.parquet": parquet(5, 6),
     "snow/train/0000.parquet": parquet(6, 7),
+    "data/hail/train.jsonl-00000-of-00002": b'{"n": 10}\n{"n": 11}\n',
+    "data/hail/train.jsonl-00001-of-00002": b'{"n": 12}\n',
+    "data/hail/test.jsonl-00000-of-00002": b'{"n": 13}\n',
+    "data/hail_stones/train.jsonl-00000-of-00001": b'{"n": 14}\n',
 }
 
 
@@ -77,51 +81,77 @@ READ = """
 import json, sys
 from flan_tasks import hub_source
 from flan_tasks.origin import Unavailable
-for name, split, fetch in json.loads(sys.argv[1]):
+for function, name, split, fetch in json.loads(sys.argv[1]):
     try:
-        origin = hub_source.locate(name, split, fetch=fetch)
+        origin = getattr(hub_source, function)(name, split, fetch=fetch)
         print(json.dumps([origin.place, [row["n"] for row in origin.read()]]))
     except Unavailable as error:
         print(json.dumps([error.why, error.remedy]))
 """
 
 
-def test_splits_come_from_the_hubs_parquet_files(tmp_path):
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    """Has another process ask for splits; gives back place and rows, or reason and remedy."""
     pytest.importorskip("huggingface_hub")
     server = http.server.ThreadingHTTPServer(("localhost", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    asked = [
-        ("someone/weather:rain", "train", False),
-        ("someone/weather:rain", "train", True),
-        ("someone/weather:rain", "train", False),
-        ("someone/weather", "test", True),
-        ("someone/weather", "train", True),
-        ("someone/weather:hail", "train", True),
-        ("someone/climate", "train", True),
-    ]
     environment = {
         "HF_ENDPOINT": f"http://localhost:{server.server_port}",
-        "HF_HOME": str(tmp_path),
         "HF_HUB_DISABLE_XET": "1",
         "FLAN_TASKS_REGISTER": "0",
         "PYTHONPATH": ":".join(sys.path),
     }
-    output = subprocess.run(
-        [sys.executable, "-c", READ, json.dumps(asked)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    ).stdout
+
+    def run(*questions):
+        output = subprocess.run(
+            [sys.executable, "-c", READ, json.dumps(questions)],
+            env={**environment, "HF_HOME": str(tmp_path_factory.mktemp("hub"))},
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        ).stdout
+        return map(json.loads, output.splitlines())
+
+    yield run
     server.shutdown()
     server.server_close()
-    before, train, again, test, both, no_config, no_dataset = map(json.loads, output.splitlines())
+
+
+def test_splits_come_from_the_hubs_parquet_files(ask):
+    before, train, again, test, both, no_config, no_dataset = ask(
+        ("locate", "someone/weather:rain", "train", False),
+        ("locate", "someone/weather:rain", "train", True),
+        ("locate", "someone/weather:rain", "train", False),
+        ("locate", "someone/weather", "test", True),
+        ("locate", "someone/weather", "train", True),
+        ("locate", "someone/weather:hail", "train", True),
+        ("locate", "someone/climate", "train", True),
+    )
     assert "not in the Hub's cache" in before[0]
     assert train == again == ["someone/weather:rain train", [0, 1, 2, 3, 4]]
     assert test[1] == [5]
     assert "rain and snow" in both[0] and "owner/name:config" in both[1]
     assert "no files" in no_config[0]
     assert "someone/climate" in no_dataset[0]
+
+
+def test_the_publishers_own_files_are_read_where_a_card_names_them(ask):
+    before, train, again, other, one, cut_short, none = ask(
+        ("locate_files", "someone/weather", "data/hail/train.jsonl-*", False),
+        ("locate_files", "someone/weather", "data/hail/train.jsonl-*", True),
+        ("locate_files", "someone/weather", "data/hail/train.jsonl-*", False),
+        ("locate_files", "someone/weather", "data/hail_stones/train.jsonl-*", False),
+        ("locate_files", "someone/weather", "data/hail_stones/train.jsonl-00000-of-00001", True),
+        ("locate_files", "someone/weather", "data/hail/test.jsonl-*", True),
+        ("locate_files", "someone/weather", "data/snow/train.jsonl-*", True),
+    )
+    assert "not in the Hub's cache" in before[0]
+    assert train == again == ["someone/weather data/hail/train.jsonl-*", [10, 11, 12]]
+    assert "not in the Hub's cache" in other[0], "what was not asked for was not downloaded"
+    assert one[1] == [14]
+    assert "1 of 2 shards are missing: test.jsonl-00001-of-00002" in cut_short[0]
+    assert "no files data/snow/train.jsonl-*" in none[0]
 
 
 def test_without_the_client_the_error_says_what_to_install(monkeypatch):

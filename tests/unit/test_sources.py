@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from example_dataset import dataset
 
-from flan_tasks import readers, sources
+from flan_tasks import readers, sources, store
 from flan_tasks.errors import SourceError
 from flan_tasks.origin import Unavailable
 from flan_tasks.spec import Source
@@ -53,6 +53,13 @@ PUBLISHED = {
 @pytest.mark.parametrize("suffix", PUBLISHED)
 def test_every_format_gives_the_same_rows(tmp_path, suffix, zipped):
     path = write(tmp_path / f"rows{suffix}{zipped}", PUBLISHED[suffix])
+    assert list(readers.read(path)) == ROWS
+
+
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+@pytest.mark.parametrize("suffix", PUBLISHED)
+def test_a_shards_number_after_the_suffix_is_no_part_of_it(tmp_path, suffix, zipped):
+    path = write(tmp_path / f"rows{suffix}-00003-of-00010{zipped}", PUBLISHED[suffix])
     assert list(readers.read(path)) == ROWS
 
 
@@ -112,7 +119,28 @@ def test_nested_rows_of_every_line(tmp_path):
         ("a.json", "[1, 2]", "a row is '1', not an object"),
         ("a.tsv", "a\tb\n1\t2\t3\n", "line 2: 3 cells for the columns a, b"),
         ("a.csv", 'a,b\n1,"2', "not CSV"),
-        ("a.jsonl", b'{"a": "\xff"}', "not UTF-8"),
+        ("a.json", '{"Definition": ["d"],\n"Instances": [{"id": 1}, {"i', "line 2: not JSON"),
+        ("a.json", '{"a": 1}\n{"a": 2}\n{"a":', "line 3: not JSON"),
+        ("a.json", "", "not JSON"),
+        ("a.jsonl", b'{"a": "\xff"}', "line 1: not UTF-8: byte 0xff"),
+        (
+            "a.jsonl",
+            '{"a": "é"}\n'.encode() + '{"a": "é"}\n'.encode("latin-1"),
+            "line 2: not UTF-8",
+        ),
+        (
+            "a.json",
+            '[{"a": "é"},\n'.encode() + '{"a": "é"}]'.encode("latin-1"),
+            "line 2: not UTF-8",
+        ),
+        (
+            "a.csv",
+            'a,b\n"two\nlines",é\n'.encode() + "é,é\n".encode("latin-1"),
+            "line 4: not UTF-8",
+        ),
+        ("a.tsv", "a\tb\né\té\n\n".encode() + "é\té\n".encode("latin-1"), "line 4: not UTF-8"),
+        ("a.tsv", "a\tb\tc\n1\t2\t3\n1\t2\n", "line 3: 2 cells for the columns a, b, c"),
+        ("a.csv", 'a,b\n"two\nlines",2\n1\n', "line 4: 1 cells for the columns a, b"),
         ("a.parquet", b"PAR1 no", "not Parquet, or damaged"),
         ("a.xml", "<a/>", "cannot read files of kind '.xml'.*\n.*jsonl"),
     ],
@@ -123,10 +151,12 @@ def test_a_damaged_file_is_named_with_the_line(tmp_path, name, data, says):
         list(readers.read(path))
 
 
-def test_a_gzip_file_cut_short_is_named(tmp_path):
-    path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(os.urandom(1000).hex().encode())[:-200])
-    with pytest.raises(SourceError, match=r"a.jsonl.gz: damaged gzip file"):
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl-00000-of-00001.gz", "a.json.gz"])
+def test_a_gzip_file_cut_short_is_named(tmp_path, name):
+    path = tmp_path / name
+    text = json.dumps({"a": os.urandom(1000).hex()})
+    path.write_bytes(gzip.compress(text.encode())[:-200])
+    with pytest.raises(SourceError, match=f"{name}: damaged gzip file"):
         list(readers.read(str(path)))
 
 
@@ -198,6 +228,34 @@ def test_only_the_datasets_own_rows_of_a_familys_source_are_read(data_dir, tmp_p
     card = dataset(source=source, splits={"train": "train[-1:]"})
     settings = sources.settings(data_dir=data_dir, use="files")
     assert numbers(sources.find_split(card, "train", "files", settings, fetch=False)) == [3]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("train.jsonl", b"", "train.jsonl: 0 rows, but the card says 8"),
+        ("train.jsonl.gz", b"", "train.jsonl.gz: 0 rows, but the card says 8"),
+        ("train.tsv", b"question\tlabel\n", "train.tsv: 0 rows, but the card says 8"),
+        ("train.parquet", b"", "train.parquet: not Parquet, or damaged"),
+        (
+            "train.parquet",
+            parquet([{"text": "x", "label": 0}]),
+            "row 1 of train from files: .*train.parquet: cannot be cleaned: KeyError: 'question'; "
+            "its columns are text, label",
+        ),
+    ],
+)
+def test_a_file_that_is_empty_or_another_one_cannot_be_prepared(tmp_path, name, data, says):
+    (tmp_path / name).write_bytes(data)
+    card = dataset(
+        source=Source(files={"train": name}), fields={"question": "question", "label": "label"}
+    )
+    settings = sources.settings(
+        data_dir=str(tmp_path), store_dir=str(tmp_path / "store"), use="files"
+    )
+    with pytest.raises(SourceError, match=says):
+        store.open_split(card, "train", settings)
+    assert not list(tmp_path.glob("store/weather/train/[!.]*")), "nothing is left of it"
 
 
 def test_what_no_source_has_is_an_error_that_says_it_all(tmp_path):
@@ -301,3 +359,20 @@ def test_the_hub_is_asked_for_the_splits_by_its_own_names(monkeypatch):
             sources.find_split(card, split, "hub", settings, fetch=False)
     assert asked == [("someone/weather", "train_r1"), ("someone/weather", "test")]
     assert "train_r1" in sources.names(card, "train", "hub", settings)
+
+
+def test_the_hub_is_asked_for_the_publishers_files_where_the_card_names_them(monkeypatch):
+    asked = []
+
+    def locate_files(name, pattern, *, fetch):
+        asked.append((name, pattern))
+        raise Unavailable("not here")
+
+    monkeypatch.setattr(sources.hub_source, "locate_files", locate_files)
+    files = {"train": "data/weather/train.tfrecord-*"}
+    card = dataset(source=Source(hub="someone/weather", hub_files=files), splits=SPLITS)
+    settings = sources.settings(use="hub")
+    with pytest.raises(Unavailable):
+        sources.find_split(card, "train", "hub", settings, fetch=False)
+    assert asked == [("someone/weather", files["train"])]
+    assert files["train"] in sources.names(card, "train", "hub", settings)

@@ -1,5 +1,7 @@
 """Templates, variants and split instructions."""
 
+import itertools
+
 import pytest
 from example_dataset import dataset
 
@@ -81,7 +83,17 @@ def test_complementary_slices_part_the_rows():
 def test_a_sum_of_slices_keeps_its_order():
     parts = splits.parse("test + train[:5]")
     assert [part.raw_split for part in parts] == ["test", "train"]
-    assert parts[0].is_whole and not parts[1].is_whole
+
+
+def test_rows_are_cut_as_the_slice_says_and_read_once_if_that_will_do():
+    bounds = ["", "0", "2", "9", "-2", "-9", "30%", "-30%"]
+    for start, stop, size in itertools.product(bounds, bounds, (0, 1, 5, 12)):
+        (part,) = splits.parse(f"train[{start}:{stop}]")
+        passes = []
+        rows = list(part.cut(lambda: passes.append(1) or iter(range(size))))  # noqa: B023
+        assert rows == list(part.range(size)), (start, stop, size)
+        needs_count = "%" in start + stop or ("-" in start and stop.isdecimal())
+        assert len(passes) == 1 + needs_count, (start, stop)
 
 
 @pytest.mark.parametrize(
