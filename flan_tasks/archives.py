@@ -9,6 +9,7 @@ import functools
 import gzip
 import os
 import pathlib
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -117,7 +118,12 @@ def _extract_tar(path: str, folder: pathlib.Path) -> None:
     with tarfile.open(path) as archive, _progress(path) as progress:
         for member in archive:
             _check_safe(member.name, plain=member.isreg() or member.isdir())
-            archive.extract(member, folder, filter="data")
+            content = archive.extractfile(member)
+            if content:  # a folder has none; it is made for its files
+                target = folder / member.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
             progress.update()
         assert archive.fileobj
         archive.fileobj.seek(archive.offset)

@@ -347,6 +347,7 @@ def test_two_seeds_of_the_real_engine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("FLAN_STORE_DIR", str(tmp_path / "store"))
+    monkeypatch.delenv("FLAN_TASKS_REGISTER", raising=False)  # set for reading cards alone
     (tmp_path / "no_exemplars.gin").write_text("MIXTURE_OR_TASK_NAME = 'bool_q_zs_opt'\n")
     sizes = {"emb_dim": 16, "head_dim": 8, "num_heads": 2, "mlp_dim": 16, "num_encoder_layers": 1}
     small = [f"network.T5Config.{key} = {value}" for key, value in sizes.items()]
