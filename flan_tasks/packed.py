@@ -10,7 +10,8 @@ puts it between a mixture (or task) and the trainer:
     models.EncoderDecoderModel.feature_converter_cls = @converters.FeatureConverter
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
@@ -22,7 +23,7 @@ from flan_tasks import draws, mixtures, packing
 from flan_tasks.errors import MixtureError
 from flan_tasks.feed import RESUME_AT, Resumable, options_of_python_feed
 from flan_tasks.mixtures import PromptMixture
-from flan_tasks.prompts import DEFAULT_SEED, PromptStream
+from flan_tasks.prompts import DEFAULT_SEED, Example, PromptStream
 from flan_tasks.tasks import PromptTask
 
 # Examples packed together. More give no denser rows worth the wait for the first of them.
@@ -85,6 +86,43 @@ class PackedMixture(Resumable, seqio.Mixture):
         key = key_of(self.name, DEFAULT_SEED if seed is None else int(seed))
         return _rows(stream, sequence_length, key, shard, self.start)
 
+    def provenance(
+        self,
+        position: int,
+        count: int,
+        *,
+        sequence_length: Mapping[str, int],
+        split: str = "train",
+        shuffle: bool = True,
+        seed: int | None = None,
+        shard_info: seqio.ShardInfo | None = None,
+        **_: Any,
+    ) -> list[list[dict[str, Any]]]:
+        """Which examples some rows are made of, of each row in the order in which they stand there.
+
+        Args:
+          position: where in the endless stream of `get_dataset` the first of the rows stands.
+          count: how many rows.
+          sequence_length: as for `get_dataset`, and so are the others, of which more are ignored.
+          split: see there.
+          shuffle: see there.
+          seed: see there.
+          shard_info: see there.
+        """
+        stream = self._provider.stream(sequence_length, split=split, shuffle=shuffle, seed=seed)
+        key = key_of(self.name, DEFAULT_SEED if seed is None else int(seed))
+        index, shards = (shard_info.index, shard_info.num_shards) if shard_info else (0, 1)
+        window, done = divmod(position, WINDOW)
+        rows: list[list[dict[str, Any]]] = []
+        for each in itertools.count(window + index, shards):
+            examples = _examples(stream, each)
+            packed = _packed(examples, each, sequence_length, key)
+            rows += [[_origin(examples[i]) for i in row] for row in packed.examples[done:]]
+            done = 0
+            if len(rows) >= count:
+                break
+        return rows[:count]
+
     def manifest(self) -> dict[str, Any]:
         """What is packed, as JSON; see `flan_tasks.manifests`."""
         return self._provider.manifest()
@@ -140,16 +178,39 @@ def window_of(
     stream: PromptStream, window: int, lengths: Mapping[str, int], key: int
 ) -> packing.PackedRows:
     """The packed rows of a window: of WINDOW positions, or of as many as the stream still has."""
+    return _packed(_examples(stream, window), window, lengths, key)
+
+
+def _examples(stream: PromptStream, window: int) -> list[Example]:
     end = (window + 1) * WINDOW
     if stream.num_positions is not None:
         end = min(end, stream.num_positions)
-    examples = [e for e in stream.examples(np.arange(window * WINDOW, end)) if e]
+    return [e for e in stream.examples(np.arange(window * WINDOW, end)) if e]
+
+
+def _packed(
+    examples: Sequence[Example], window: int, lengths: Mapping[str, int], key: int
+) -> packing.PackedRows:
     return packing.pack(
         [example.inputs for example in examples],
         [example.targets for example in examples],
         lengths,
         int(draws.hash64(key, window)),
     )
+
+
+def _origin(example: Example) -> dict[str, Any]:
+    """Where an example comes from, as JSON; with these an example can be rendered again."""
+    return {
+        "dataset": example.task.dataset.name,
+        "variant": example.task.variant.name,
+        "split": example.split,
+        "row": example.row,
+        "index": example.index,
+        "template": example.template,
+        "style": example.style,
+        "exemplars": list(example.exemplars),
+    }
 
 
 @gin.configurable

@@ -14,7 +14,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["t5x", "t5x.*"]),
-    package_data={"t5x": ["configs/runs/*.gin"], "t5x.examples.t5": ["t5_1_1/*.gin", "mt5/*.gin"]},
+    package_data={
+        "t5x": ["configs/runs/*.gin"],
+        "t5x.examples.t5": ["t5_1_1/*.gin", "mt5/*.gin"],
+        "t5x.examples.scalable_t5": ["*.gin", "t5_1_1/*.gin"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "absl-py>=2.5,<3",

@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 import optax
+from flax import linen as nn
 
 from t5x.errors import T5XError
 
 _FACTORINGS = ("row", "column", "batch", "none")
+_ALONE = "alone"
 
 
 def standard_logical_factor_rules() -> dict[str, str]:
     """Returns T5X's table of how each logical axis takes part in factoring.
 
-    T5X consults the table only for parameters of more than two dimensions, and T5 has none: see
-    `Adafactor`. It is here so that T5X's gin files, which bind it, run.
+    Of it, only "batch" has an effect here: see `Adafactor`. The rest serves T5X's gin files, which
+    bind it.
     """
     columns = ("vocab", "mlp", "heads", "kv", "joined_kv")
     return {
@@ -37,6 +39,9 @@ class Adafactor:
     whatever `logical_factor_rules` say. In T5 it factors `[vocab, embed]`, `[embed, joined_kv]`
     and `[embed, mlp]`, and never relative position biases (32 buckets) or norm scales.
 
+    A parameter whose first axis the rules call "batch" is a stack of parameters ("layers" of a
+    scanned model), and each of them is treated as if it were alone.
+
     Args:
         learning_rate: Must stay None: the trainer multiplies by its own schedule
             (`Trainer.learning_rate_fn`). T5X has this argument and overrides it.
@@ -51,8 +56,9 @@ class Adafactor:
         min_dim_size_to_factor: See above.
         epsilon1: Added to squared gradients.
         epsilon2: Smallest root mean square that a parameter is taken to have.
-        logical_factor_rules: {logical axis: "row" | "column" | "batch" | "none"}, checked and,
-            as in T5X, without effect on parameters of at most two dimensions.
+        logical_factor_rules: {logical axis: "row" | "column" | "batch" | "none"}, all checked; what
+            "batch" does is said above, and the others, as in T5X, have no effect on parameters of
+            at most two dimensions.
         global_norm_clip_threshold: Greatest norm of the gradient of all parameters together,
             which is clipped to it first; None is no limit.
 
@@ -87,33 +93,65 @@ class Adafactor:
                     remedy=f"Use one of {', '.join(_FACTORINGS)}.",
                 )
 
-    def transformation(self) -> optax.GradientTransformation:
+    def transformation(self, params: Any = None) -> optax.GradientTransformation:
         """Returns the optimizer, whose updates still lack the learning rate and the sign.
 
         A step is `params - learning_rate * updates`, with updates from
         `transformation.update(gradients, state, params)`. The state's arrays have the dtypes of
         the parameters.
 
+        Args:
+            params: Shapes of the parameters, boxed with the names of their axes, which tell what
+                is a stack. None, or no box, is for models that have no stacks.
+
         Raises:
             T5XError: From its `init`, for a parameter of more than two dimensions.
         """
-        parts = [_at_most_two_dimensions()]
-        if self.global_norm_clip_threshold is not None:
-            parts.append(optax.clip_by_global_norm(self.global_norm_clip_threshold))
-        parts.append(
+        labels = jax.tree.map(self._label, params, is_leaf=_is_box)
+        sizes = set(jax.tree.leaves(labels)) - {_ALONE}
+        optimizer = self._of_matrices()
+        if sizes:
+            stacks = {size: _of_each_in_a_stack(optimizer) for size in sizes}
+            optimizer = optax.partition({_ALONE: optimizer, **stacks}, labels)
+        if self.global_norm_clip_threshold is None:
+            return optimizer
+        return optax.chain(optax.clip_by_global_norm(self.global_norm_clip_threshold), optimizer)
+
+    def _of_matrices(self) -> optax.GradientTransformation:
+        parts = [
+            _at_most_two_dimensions(),
             optax.scale_by_factored_rms(
                 factored=self.factored,
                 decay_rate=self.decay_rate,
                 step_offset=self.step_offset,
                 min_dim_size_to_factor=self.min_dim_size_to_factor,
                 epsilon=self.epsilon1,
-            )
-        )
+            ),
+        ]
         if self.clipping_threshold is not None:
             parts.append(optax.clip_by_block_rms(self.clipping_threshold))
         if self.multiply_by_parameter_scale:
             parts.append(optax.scale_by_param_block_rms(min_scale=self.epsilon2))
         return optax.chain(*parts)
+
+    def _label(self, leaf: Any) -> str:
+        """Sorts parameters: stacks of one size are updated together."""
+        if not _is_box(leaf) or (self.logical_factor_rules or {}).get(leaf.names[0]) != "batch":
+            return _ALONE
+        return f"stacks_of_{leaf.value.shape[0]}"
+
+
+def _is_box(leaf: Any) -> bool:
+    return isinstance(leaf, nn.LogicallyPartitioned)
+
+
+def _of_each_in_a_stack(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Applies `inner` to each entry of the first axis of all arrays, its state's included."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.vmap(inner.update)(updates, state, params)
+
+    return optax.GradientTransformation(jax.vmap(inner.init), update)
 
 
 def _at_most_two_dimensions() -> optax.GradientTransformation:
@@ -125,7 +163,8 @@ def _at_most_two_dimensions() -> optax.GradientTransformation:
                 raise T5XError(
                     f"its shape {tuple(leaf.shape)} has more than two dimensions",
                     where=f"parameter {jax.tree_util.keystr(path, simple=True, separator='/')}",
-                    remedy="Store it as a matrix: this Adafactor factors matrices only.",
+                    remedy="Store it as a matrix. The stacked layers of a scanned model need "
+                    "logical_factor_rules = @adafactor.standard_logical_factor_rules().",
                 )
         return optax.EmptyState()
 

@@ -1,39 +1,40 @@
-"""Checkpoints on disk, through Orbax: `MODEL_DIR/checkpoint_<step>`.
+"""Checkpoints on disk: `MODEL_DIR/checkpoint_<step>`, through Orbax.
 
-Each holds three items: `state` (step, parameters, optimizer), `model` (name, shape and dtype of
-every leaf of it, so that another model's checkpoint is recognized before anything is read) and,
-where asked for, `data` (the position in the training data, one set of files per process). A
-checkpoint appears under its final name only when all of it is written.
+Each holds `state` (step, parameters, optimizer, named as in `t5x.layout`), `report` (what metrics
+have not yet told of) and, where asked for, `data` (the position in the training data, one set of
+files per process). A checkpoint appears under its final name only when all of it is written,
+checksums of its files last.
+
+As states are laid out as T5X lays them out, T5X restores these checkpoints, and here its own are
+restored: those that it writes through Orbax, and those of `t5x.legacy_checkpoints`.
 """
 
-import dataclasses
+import contextlib
+import itertools
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
+from jax.experimental import multihost_utils
 
+from t5x import checksums, layout, legacy_checkpoints
+from t5x.checkpoint_items import Position, PositionRestore, PositionSave, StateHandler, process_name
 from t5x.errors import T5XError
 from t5x.trainer import TrainState
 
 _PREFIX = "checkpoint"
 _MISMATCHES_SHOWN = 5
 
-Leaves = dict[str, dict[str, Any]]
+AbstractLeaves = dict[str, jax.ShapeDtypeStruct]
 
 
-class Position(Protocol):
-    """A place in a stream of training data that can be written down and found again."""
-
-    def save(self, path: epath.Path) -> None:
-        """Writes files whose names start with `path`."""
-
-    def restore(self, path: epath.Path) -> None:
-        """Goes to the place that `save(path)` wrote down."""
+class DamagedCheckpointError(T5XError):
+    """Not all of a checkpoint's files are there, or not as they were written."""
 
 
 def steps(directory: epath.PathLike) -> list[int]:
@@ -42,9 +43,7 @@ def steps(directory: epath.PathLike) -> list[int]:
     if not directory.exists():
         return []
     found = ((path, re.fullmatch(rf"{_PREFIX}_(\d+)", path.name)) for path in directory.iterdir())
-    return sorted(
-        int(match[1]) for path, match in found if match and ocp.utils.is_checkpoint_finalized(path)
-    )
+    return sorted(int(match[1]) for path, match in found if match and _is_finished(path))
 
 
 def path_of(directory: epath.PathLike, step: int) -> epath.Path:
@@ -56,9 +55,13 @@ def step_of(path: epath.PathLike) -> int:
     """The number of steps that the state in a checkpoint has taken, whatever its directory's name.
 
     Raises:
-        T5XError: it is no finished checkpoint of this engine.
+        T5XError: it is no finished checkpoint.
     """
-    return _read_description(epath.Path(path).absolute())["step"]
+    path = epath.Path(path).absolute()
+    _check_is_checkpoint(path)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    step = {"state/step": jax.ShapeDtypeStruct((), jnp.int32, sharding=here)}
+    return int(_read(path, step)["state/step"])
 
 
 class CheckpointWriter:
@@ -73,51 +76,93 @@ class CheckpointWriter:
     def __init__(
         self, directory: epath.PathLike, *, keep: int | None = None, dtype: str | None = None
     ) -> None:
+        self._directory = epath.Path(directory).absolute()
         self._dtype = dtype
+        self._is_writing = False
+        state_handler = StateHandler()
+        handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+        handlers.add("state", ocp.args.PyTreeSave, state_handler)
         # Leftovers of a run that was killed while writing have no other reader: clear them away.
         self._manager = ocp.CheckpointManager(
-            epath.Path(directory).absolute(),
+            self._directory,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, step_prefix=_PREFIX, cleanup_tmp_directories=True
+                max_to_keep=keep,
+                step_prefix=_PREFIX,
+                cleanup_tmp_directories=True,
+                async_options=ocp.options.AsyncOptions(
+                    post_finalization_callback=state_handler.list_checkpoint
+                ),
             ),
+            handler_registry=handlers,
         )
 
-    def save(self, step: int, state: TrainState, data: Position | None = None) -> None:
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        data: Position | None = None,
+        unreported: Sequence[Mapping[str, float]] = (),
+    ) -> None:
         """Copies the state off the devices and returns; the writing goes on in the background.
 
         A step that is there already is left as it is.
+
+        Args:
+            step: how many steps the state has taken.
+            state: what is saved.
+            data: the position in the training data, which is saved along.
+            unreported: the sums of the steps since metrics were last reported, likewise.
+
+        Raises:
+            Exception: the checkpoint before this one could not be written.
         """
         if step in self._manager.all_steps():
             return
+        leaves = layout.flatten(state)
+        leaves |= dict.fromkeys(layout.momentum_slots(leaves), layout.PLACEHOLDER)
         items: dict[str, Any] = {
-            "state": ocp.args.PyTreeSave(_as_dict(state), save_args=self._save_args(state)),
-            "model": ocp.args.JsonSave({"step": step, "leaves": describe(state)}),
+            "state": ocp.args.PyTreeSave(_nested(leaves), save_args=self._save_args(leaves)),
+            "report": ocp.args.JsonSave({"unreported": list(unreported)}),
         }
         if data is not None:
-            items["data"] = _PositionSave(data)
-        self._manager.save(step, args=ocp.args.Composite(**items))
+            items["data"] = PositionSave(data)
+        with self._clearing_up():
+            self._manager.save(step, args=ocp.args.Composite(**items))
+            self._is_writing = True
+
+    def check(self) -> None:
+        """Raises what has gone wrong in the background, if something has; doesn't wait."""
+        # Orbax's own check would take the error away from the thread that has yet to see it, and
+        # that would then delete the checkpoints that the failed one was to replace.
+        if self._is_writing and not self._manager.is_saving_in_progress():
+            self._is_writing = False
+            with self._clearing_up():
+                self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits until everything is written."""
-        self._manager.close()
+        with self._clearing_up():
+            self._manager.close()
 
-    def _save_args(self, state: TrainState) -> Any:
-        as_is = jax.tree.map(lambda _: ocp.SaveArgs(), _as_dict(state))
-        if self._dtype is not None:
-            dtype = jnp.dtype(self._dtype)
-            as_is["params"] = jax.tree.map(lambda _: ocp.SaveArgs(dtype=dtype), state.params)
-        return as_is
+    @contextlib.contextmanager
+    def _clearing_up(self) -> Iterator[None]:
+        """Within it, an error leaves no checkpoint behind that is written in part."""
+        try:
+            yield
+        except BaseException:
+            if jax.process_index() == 0:
+                for path in self._directory.glob(f"{_PREFIX}_*{ocp.utils.TMP_DIR_SUFFIX}*"):
+                    path.rmtree(missing_ok=True)
+            raise
 
-
-def describe(state: TrainState) -> Leaves:
-    """Shape and dtype of every leaf, by name: `{"params/decoder/...": {"shape": [8, 4], ...}}`."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): {
-            "shape": list(leaf.shape),
-            "dtype": str(leaf.dtype),
-        }
-        for path, leaf in jax.tree_util.tree_leaves_with_path(_as_dict(state))
-    }
+    def _save_args(self, leaves: dict[str, Any]) -> Any:
+        dtype = jnp.dtype(self._dtype) if self._dtype is not None else None
+        return _nested(
+            {
+                name: ocp.SaveArgs(dtype=dtype if name.startswith("target/") else None)
+                for name in leaves
+            }
+        )
 
 
 def restore(
@@ -131,7 +176,7 @@ def restore(
     """Reads a checkpoint straight into the shards of the devices.
 
     Args:
-        path: a `checkpoint_<step>` directory.
+        path: a `checkpoint_<step>` directory, of this engine or of T5X.
         abstract_state: `jax.ShapeDtypeStruct` leaves with shardings: what the model expects.
         optimizer: whether to read the optimizer's state; without it, `optimizer` is None.
         dtype: dtype of the restored parameters, or None for that of the checkpoint.
@@ -139,26 +184,75 @@ def restore(
             without it, a lacking parameter is an error. A fresh optimizer goes with it.
 
     Raises:
+        DamagedCheckpointError: its files are not what was written.
         T5XError: no such checkpoint, or one of another model; nothing has been read then.
     """
     path = epath.Path(path).absolute()
-    found: Leaves = _read_description(path)["leaves"]
-    expected = describe(abstract_state)
-    missing = sorted(name for name in expected if name.startswith("params/") and name not in found)
+    check(path)
+    found = _describe(path)
+    wanted = layout.flatten(abstract_state)
+    missing = {name for name in wanted if name.startswith("target/") and name not in found}
     fill_in = scratch is not None and bool(missing)
-    optimizer = optimizer and not fill_in
-    parts = ("step", "params", "optimizer") if optimizer else ("step", "params")
-    _check_same_model(path, expected, found, parts, set(missing) if fill_in else set())
+    if fill_in or not optimizer:
+        abstract_state = TrainState(abstract_state.step, abstract_state.params, None)
+        wanted = layout.flatten(abstract_state)
+    lacking = {name: wanted[name].shape for name in layout.counts(wanted) - found.keys()}
+    wanted = {
+        name: _retyped(name, leaf, found, dtype)
+        for name, leaf in wanted.items()
+        if name not in lacking and not (fill_in and name in missing)
+    }
+    _check_same_model(path, wanted, found, with_optimizer=abstract_state.optimizer is not None)
 
-    target = {part: getattr(abstract_state, part) for part in parts}
-    target["params"] = _retyped(target["params"], found, dtype, without=missing if fill_in else ())
-    restored = _read(path, target)
+    leaves = _read(path, wanted)
     if fill_in:
         assert scratch is not None
         fresh = scratch()
-        params = _merged(fresh.params, restored["params"])
-        return TrainState(step=restored["step"], params=params, optimizer=fresh.optimizer)
-    return TrainState(restored["step"], restored["params"], restored.get("optimizer"))
+        return layout.unflatten(layout.flatten(fresh) | leaves, like=fresh)
+    for name, shape in lacking.items():
+        # A copy, because a training step gives the memory of every leaf away.
+        leaves[name] = jnp.copy(jnp.broadcast_to(leaves["state/step"], shape))
+    return layout.unflatten(leaves, like=abstract_state)
+
+
+def check(path: epath.PathLike) -> None:
+    """Reads all files of a checkpoint, if it lists them; the processes of a run share them.
+
+    Raises:
+        DamagedCheckpointError: they are not what was written.
+        T5XError: there is no checkpoint.
+    """
+    path = epath.Path(path).absolute()
+    _check_is_checkpoint(path)
+    damage = checksums.damage(path) if (path / checksums.FILE_NAME).exists() else None
+    if damage:
+        raise DamagedCheckpointError(
+            f"this checkpoint is damaged: {damage}",
+            where=str(path),
+            remedy="Use another checkpoint of the run.",
+        )
+
+
+def set_aside(path: epath.PathLike) -> epath.Path:
+    """Renames a damaged checkpoint, so that its step can be saved again; gives the new path."""
+    path = epath.Path(path)
+    numbered = (path.with_name(f"{path.name}.damaged-{i}") for i in itertools.count(1))
+    aside = next(candidate for candidate in numbered if not candidate.exists())
+    _wait_for_all("all have found the name")
+    if jax.process_index() == 0:
+        path.rename(aside)
+    _wait_for_all("it is renamed")
+    return aside
+
+
+def unreported(path: epath.PathLike) -> list[dict[str, float]]:
+    """The sums that `CheckpointWriter.save` was given with a checkpoint; none if T5X wrote it."""
+    path = epath.Path(path).absolute()
+    if not (path / "report").exists():
+        return []
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        report = reader.restore(path, args=ocp.args.Composite(report=ocp.args.JsonRestore()))
+    return report["report"]["unreported"]
 
 
 def restore_position(path: epath.PathLike, data: Position) -> bool:
@@ -171,7 +265,7 @@ def restore_position(path: epath.PathLike, data: Position) -> bool:
     folder = path / "data"
     if not folder.exists():
         return False
-    if not any(file.name.startswith(_process_name()) for file in folder.iterdir()):
+    if not any(file.name.startswith(process_name()) for file in folder.iterdir()):
         raise T5XError(
             f"the data position was written by another number of processes than the present "
             f"{jax.process_count()}",
@@ -180,28 +274,19 @@ def restore_position(path: epath.PathLike, data: Position) -> bool:
             "this checkpoint as RestoreCheckpointConfig.path.",
         )
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-        reader.restore(path, args=ocp.args.Composite(data=_PositionRestore(data)))
+        reader.restore(path, args=ocp.args.Composite(data=PositionRestore(data)))
     return True
 
 
-def _as_dict(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "params": state.params, "optimizer": state.optimizer}
+def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    return traverse_util.unflatten_dict(leaves, sep="/")
 
 
-def _read(path: epath.Path, target: dict[str, Any]) -> dict[str, Any]:
-    restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-        return reader.restore(
-            path,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    target, restore_args=restore_args, partial_restore=True
-                )
-            ),
-        )["state"]
+def _is_finished(path: epath.Path) -> bool:
+    return legacy_checkpoints.is_one(path) or ocp.utils.is_checkpoint_finalized(path)
 
 
-def _read_description(path: epath.Path) -> dict[str, Any]:
+def _check_is_checkpoint(path: epath.Path) -> None:
     if not path.exists():
         near = [f"{_PREFIX}_{step}" for step in steps(path.parent)]
         raise T5XError(
@@ -211,29 +296,56 @@ def _read_description(path: epath.Path) -> dict[str, Any]:
             if near
             else "Check the path; nothing like a checkpoint lies beside it either.",
         )
-    if not (path / "model").exists() or not ocp.utils.is_checkpoint_finalized(path):
+    if legacy_checkpoints.is_one(path):
+        return
+    if not (path / "state").exists() or not ocp.utils.is_checkpoint_finalized(path):
         below = [f"{_PREFIX}_{step}" for step in steps(path)]
-        raise T5XError(
-            "this is not a finished checkpoint of this engine",
+        raise DamagedCheckpointError(
+            "this is not a finished checkpoint",
             where=str(path),
             remedy=f"It holds checkpoints: name one ({below[-1]}), or set mode = 'latest'."
             if below
-            else "Name a checkpoint_<step> directory that this engine wrote.",
+            else "Name a checkpoint_<step> directory that this engine or T5X wrote.",
         )
+
+
+def _describe(path: epath.Path) -> AbstractLeaves:
+    """Shape and dtype of every leaf of a checkpoint, by name."""
+    if legacy_checkpoints.is_one(path):
+        return legacy_checkpoints.describe(path)
+    tree = ocp.PyTreeCheckpointHandler().metadata(path / "state").tree
+    return {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+    }
+
+
+def _read(path: epath.Path, wanted: AbstractLeaves) -> dict[str, jax.Array]:
+    if legacy_checkpoints.is_one(path):
+        return legacy_checkpoints.read(path, wanted)
+    target = _nested(wanted)
+    restore_args = ocp.checkpoint_utils.construct_restore_args(target)
+    request = ocp.args.PyTreeRestore(target, restore_args=restore_args, partial_restore=True)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-        return reader.restore(path, args=ocp.args.Composite(model=ocp.args.JsonRestore()))["model"]
+        tree = reader.restore(path, args=ocp.args.Composite(state=request))["state"]
+    return traverse_util.flatten_dict(tree, sep="/")
 
 
 def _check_same_model(
-    path: epath.Path, expected: Leaves, found: Leaves, parts: Sequence[str], excused: set[str]
+    path: epath.Path, wanted: AbstractLeaves, found: AbstractLeaves, *, with_optimizer: bool
 ) -> None:
-    def relevant(leaves: Leaves) -> set[str]:
-        return {name for name in leaves if name.split("/")[0] in parts} - excused
-
+    """Refuses other shapes, and leaves too few or too many in the parts that are wanted."""
+    placeholders = {
+        name
+        for name in layout.momentum_slots(wanted) & found.keys()
+        if found[name].shape == layout.PLACEHOLDER.shape
+    }
+    parts = ("target/", "state/") if with_optimizer else ("target/",)
+    names = {name for name in found if name.startswith(parts)} - placeholders | wanted.keys()
     differences = [
-        _difference(name, expected.get(name), found.get(name))
-        for name in sorted(relevant(expected) | relevant(found), key=_parameters_first)
-        if _shape(expected.get(name)) != _shape(found.get(name))
+        _difference(name, wanted.get(name), found.get(name))
+        for name in sorted(names, key=_parameters_first)
+        if _shape(wanted.get(name)) != _shape(found.get(name))
     ]
     if not differences:
         return
@@ -242,71 +354,42 @@ def _check_same_model(
     raise T5XError(
         f"this checkpoint is another model's: {shown}" + (f"; and {more} more" if more > 0 else ""),
         where=str(path),
-        remedy="Use the model and optimizer that wrote it, or another MODEL_DIR. An initial "
+        remedy=layout.stacking(wanted, found)
+        or "Use the model and optimizer that wrote it, or another MODEL_DIR. An initial "
         "checkpoint needs no optimizer state with RestoreCheckpointConfig.strict = False, and new "
         "parameters are initialized with fallback_to_scratch = True.",
     )
 
 
 def _parameters_first(name: str) -> tuple[bool, str]:
-    return not name.startswith("params/"), name
+    return not name.startswith("target/"), name
 
 
-def _shape(leaf: dict[str, Any] | None) -> list[int] | None:
-    return leaf["shape"] if leaf else None
+def _shape(leaf: jax.ShapeDtypeStruct | None) -> tuple[int, ...] | None:
+    return None if leaf is None else tuple(leaf.shape)
 
 
-def _difference(name: str, expected: dict | None, found: dict | None) -> str:
+def _difference(
+    name: str, expected: jax.ShapeDtypeStruct | None, found: jax.ShapeDtypeStruct | None
+) -> str:
     if found is None:
         return f"{name} is not in it"
     if expected is None:
         return f"{name} is not in the model"
-    return f"{name} is {found['shape']} there and {expected['shape']} in the model"
+    return f"{name} is {list(found.shape)} there and {list(expected.shape)} in the model"
 
 
-def _retyped(params: Any, found: Leaves, dtype: str | None, without: Sequence[str]) -> Any:
-    """The abstract parameters as they shall be read: with their dtype, less those to leave out."""
-    flat = traverse_util.flatten_dict(params, sep="/")
-    return traverse_util.unflatten_dict(
-        {
-            name: jax.ShapeDtypeStruct(
-                leaf.shape,
-                jnp.dtype(dtype or found[f"params/{name}"]["dtype"]),
-                sharding=leaf.sharding,
-            )
-            for name, leaf in flat.items()
-            if f"params/{name}" not in without
-        },
-        sep="/",
+def _retyped(
+    name: str, leaf: jax.ShapeDtypeStruct, found: AbstractLeaves, dtype: str | None
+) -> jax.ShapeDtypeStruct:
+    """The leaf as it shall be read: parameters have a dtype of their own, or the file's."""
+    if not name.startswith("target/") or name not in found:
+        return leaf
+    return jax.ShapeDtypeStruct(
+        leaf.shape, jnp.dtype(dtype or found[name].dtype), sharding=leaf.sharding
     )
 
 
-def _merged(base: Any, over: Any) -> Any:
-    flat = traverse_util.flatten_dict(base) | traverse_util.flatten_dict(over)
-    return traverse_util.unflatten_dict(flat)
-
-
-def _process_name() -> str:
-    return f"process_{jax.process_index():05d}-of-{jax.process_count():05d}"
-
-
-class _PositionHandler(ocp.CheckpointHandler):
-    """Lets Orbax write a data position beside the arrays, as part of the same atomic checkpoint."""
-
-    def save(self, directory: epath.Path, args: "_PositionSave") -> None:
-        args.data.save(directory / _process_name())
-
-    def restore(self, directory: epath.Path, args: "_PositionRestore") -> None:
-        args.data.restore(directory / _process_name())
-
-
-@ocp.args.register_with_handler(_PositionHandler, for_save=True)
-@dataclasses.dataclass
-class _PositionSave(ocp.args.CheckpointArgs):
-    data: Position
-
-
-@ocp.args.register_with_handler(_PositionHandler, for_restore=True)
-@dataclasses.dataclass
-class _PositionRestore(ocp.args.CheckpointArgs):
-    data: Position
+def _wait_for_all(what: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

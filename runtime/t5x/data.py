@@ -3,6 +3,7 @@
 Every process reads only the rows that its devices need.
 """
 
+import collections
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from t5x.utils import DatasetConfig, import_module
 
 Provider: TypeAlias = seqio.Task | seqio.Mixture
 HostBatch = dict[str, np.ndarray]
+_Rows = tuple[int, int]  # from, to
 # See `models.EncoderDecoderModel`; None is `seqio.EncDecFeatureConverter`.
 ConverterClass: TypeAlias = Callable[..., seqio.FeatureConverter] | None
 
@@ -211,22 +213,49 @@ def to_devices(
 
 
 def process_shard(sharding: NamedSharding, batch_size: int) -> tuple[int, int]:
-    """(index, count): which contiguous part of a global batch the devices of this process hold."""
-    all_rows: Mapping[Any, Any] = sharding.devices_indices_map((batch_size,))
-    starts = {
-        (rows.indices(batch_size)[0], device.process_index) for device, (rows,) in all_rows.items()
-    }
-    mine = {start for start, process in starts if process == jax.process_index()}
-    pieces = len({start for start, _ in starts})
-    return min(mine) * pieces // batch_size // len(mine), pieces // len(mine)
+    """(index, count): which part of a global batch's rows the devices of this process hold.
+
+    A part's rows need not be neighbours: on a TPU slice they follow the torus. Processes that share
+    an array's rows, as with a model axis that spans them, have the same index.
+
+    Raises:
+        T5XError: the mesh gives some processes other numbers of rows than others, or rows of which
+            others hold a part only.
+    """
+    rows_of: dict[int, set[_Rows]] = collections.defaultdict(set)
+    for process, rows in _placement(sharding, batch_size):
+        rows_of[process].add(rows)
+    parts = sorted({tuple(sorted(rows)) for rows in rows_of.values()})
+    sizes = {len(part) for part in parts}
+    distinct = {rows for part in parts for rows in part}
+    if len(sizes) > 1 or len(distinct) != sum(map(len, parts)):
+        raise T5XError(
+            "its rows cannot be dealt out to the processes evenly: their devices hold "
+            + ", ".join(f"{len(rows_of[p])} (process {p})" for p in sorted(rows_of))
+            + f" of its {len(distinct)} parts, and some a part of what others hold",
+            where=f"a batch of {batch_size} on the mesh {dict(sharding.mesh.shape)}",
+            remedy="Give every process as many devices, and choose PjitPartitioner.num_partitions "
+            "so that it divides the devices of a process, or the other way round.",
+        )
+    return parts.index(tuple(sorted(rows_of[jax.process_index()]))), len(parts)
 
 
 def local_rows(batch: HostBatch, sharding: NamedSharding) -> HostBatch:
     """The part of a global batch, read whole by every process, that this process passes on."""
-    rows = len(next(iter(batch.values())))
-    index, count = process_shard(sharding, rows)
-    part = slice(index * rows // count, (index + 1) * rows // count)
-    return {name: feature[part] for name, feature in batch.items()}
+    total = len(next(iter(batch.values())))
+    placement = _placement(sharding, total)
+    mine = sorted({rows for process, rows in placement if process == jax.process_index()})
+    return {
+        name: np.concatenate([feature[start:stop] for start, stop in mine])
+        for name, feature in batch.items()
+    }
+
+
+def _placement(sharding: NamedSharding, batch_size: int) -> Iterator[tuple[int, _Rows]]:
+    """The process of each device, and the rows of a batch that it holds."""
+    indices: Mapping[Any, Any] = sharding.devices_indices_map((batch_size,))
+    for device, (rows,) in indices.items():
+        yield device.process_index, rows.indices(batch_size)[:2]
 
 
 def _registered(name: str) -> Provider:

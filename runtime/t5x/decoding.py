@@ -21,6 +21,7 @@ TokensToLogits = Callable[[jax.Array, Cache], tuple[jax.Array, Cache]]
 EOS_ID = 1
 PAD_ID = 0
 IMPOSSIBLE = -jnp.inf  # The score of a sequence that does not exist.
+COLDEST = 1e-4  # Lower temperatures count as 0: logits divided by them could overflow.
 
 
 class _Samples(NamedTuple):
@@ -58,8 +59,10 @@ def temperature_sample(
         num_decodes: Sequences to draw for each example.
         eos_id: The token that ends a sequence.
         temperature: Divides the logits; 0 always takes the likeliest token.
-        topk: Draw from the k likeliest tokens only; 1 is greedy, 0 is no limit.
-        topp: Draw from the fewest tokens that have this probability together; 0 is no limit.
+        topk: Draw from the k likeliest tokens only, and those as likely as the k-th; 1 is greedy,
+            0 is no limit.
+        topp: Draw from the fewest tokens that have this probability together at this temperature,
+            and those as likely as the last of them; 0 is no limit.
 
     Returns:
         Tokens `[batch, num_decodes, length]` int32, with 0 after the end, and scores
@@ -114,7 +117,7 @@ def _chooser(
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Returns what picks a token per row, given the position [] and logits `[rows, vocab]`."""
     _check_sampling(temperature, topk, topp)
-    if temperature == 0 or topk == 1:
+    if temperature < COLDEST or topk == 1:
         return lambda position, logits: jnp.argmax(logits, axis=-1)
     if rng is None:
         raise T5XError(
@@ -186,9 +189,11 @@ def beam_search(
     """Looks for the sequences of greatest score among the best beginnings.
 
     The score of a sequence is its log likelihood divided by ((5 + its length) / 6) ** alpha
-    (https://arxiv.org/abs/1609.08144, equation 14). A sequence may end only where its end is
-    among the `num_decodes` best continuations, so one beam with `alpha=0` is greedy decoding.
-    The search stops as soon as no beginning can beat the sequences found, for any example.
+    (https://arxiv.org/abs/1609.08144, equation 14), its end included. As in T5X, each step looks
+    at the best 2 * `num_decodes` continuations: those that end compete to be returned, and the
+    best `num_decodes` others go on. So even one beam is not greedy decoding: a sequence may win
+    whose end was second best when it came. The search stops as soon as no beginning can beat the
+    sequences found, for any example.
 
     Args:
         tokens_to_logits: The step function.
@@ -202,9 +207,9 @@ def beam_search(
 
     Returns:
         Tokens `[batch, num_decodes, length]` int32, with 0 after the end, and scores
-        `[batch, num_decodes]` float32, the best last. Sequences that reached `length` without
-        EOS come before all that ended; where fewer than `num_decodes` sequences exist, the first
-        scores are -inf.
+        `[batch, num_decodes]` float32, the best last. Where fewer than `num_decodes` have ended,
+        the others reached `length` without EOS: these come first, and score their plain log
+        likelihood, -inf if they do not exist.
 
     Raises:
         T5XError: `num_decodes` is not positive, or `alpha` is negative.
@@ -226,7 +231,7 @@ def beam_search(
 
     start = _first_beams(cache, batch_size, num_decodes, length)
     final = jax.lax.while_loop(may_improve, step, start)
-    return _with_unfinished(final, _brevity_penalty(alpha, length))
+    return _with_unfinished(final)
 
 
 def _check_beams(num_decodes: int, alpha: float) -> None:
@@ -270,7 +275,7 @@ def _next_beams(
 ) -> _Beams:
     """Continues live sequences by one token, given `log_probs` `[batch, beams, vocab]`."""
     batch, beams, vocab = log_probs.shape
-    # Twice as many as beams: should the best `beams` all end, as many are left to go on.
+    # Twice as many as beams: however many end (one per beam at most), enough are left to go on.
     candidates = (state.live_scores[:, :, None] + log_probs).reshape(batch, beams * vocab)
     scores, choice = jax.lax.top_k(candidates, min(2 * beams, beams * vocab))
     parents, newest = choice // vocab, choice % vocab
@@ -278,11 +283,11 @@ def _next_beams(
     ends = newest == eos_id
 
     length = state.position + 1
-    ended_scores = jnp.where(ends, scores / _brevity_penalty(alpha, length), IMPOSSIBLE)[:, :beams]
+    ended_scores = jnp.where(ends, scores / _brevity_penalty(alpha, length), IMPOSSIBLE)
     finished_scores, best = jax.lax.top_k(
         jnp.concatenate([state.finished_scores, ended_scores], axis=1), beams
     )
-    finished = jnp.concatenate([state.finished_tokens, tokens[:, :beams]], axis=1)
+    finished = jnp.concatenate([state.finished_tokens, tokens], axis=1)
 
     live_scores, alive = jax.lax.top_k(jnp.where(ends, IMPOSSIBLE, scores), beams)
     return _Beams(
@@ -295,11 +300,11 @@ def _next_beams(
     )
 
 
-def _with_unfinished(state: _Beams, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _with_unfinished(state: _Beams) -> tuple[jax.Array, jax.Array]:
     """Fills slots that no sequence finished in with live ones; returns tokens and scores."""
     beams = state.live_scores.shape[1]
     tokens = jnp.concatenate([state.finished_tokens, state.live_tokens], axis=1)
-    scores = jnp.concatenate([state.finished_scores, state.live_scores / penalty], axis=1)
+    scores = jnp.concatenate([state.finished_scores, state.live_scores], axis=1)
     num_finished = jnp.sum(state.finished_scores > IMPOSSIBLE, axis=1, keepdims=True)
     slot = jnp.arange(beams)[::-1]
     order = jnp.where(slot < num_finished, slot, beams + slot - num_finished)

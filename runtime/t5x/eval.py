@@ -64,8 +64,8 @@ def evaluate(
                 summarize_config_fn(output_dir, None, 0)
             step = int(state.step)
             results[step] = evaluator.evaluate(state.params, step)
+            log.write(step, {f"inference_eval/{task}": x for task, x in results[step].items()})
             for task, metrics in results[step].items():
-                log.write(step, f"inference_eval/{task}", metrics)
                 print(f"step {step:,}  {task}: {progress.in_words(metrics)}", flush=True)
     return results
 

@@ -19,7 +19,7 @@ from absl import app, flags, logging
 from clu import metric_writers
 from etils import epath
 
-from t5x import dry_run, gin_errors
+from t5x import dry_run, gin_errors, processes
 
 _SEARCH_PATH_GROUP = "t5x.gin_search_paths"
 _PACKAGE_PARENT = str(epath.Path(__file__).parent.parent)
@@ -36,12 +36,27 @@ flags.DEFINE_multi_string(
 flags.DEFINE_list("gin_search_paths", ["."], "Directories in which gin files are looked for.")
 flags.DEFINE_string("tfds_data_dir", None, "Where TensorFlow Datasets finds and puts its data.")
 flags.DEFINE_list("seqio_additional_cache_dirs", [], "Further directories of cached tasks.")
-flags.DEFINE_boolean("multiprocess_gpu", False, "One of several processes; see the next three.")
+flags.DEFINE_boolean(
+    "multiprocess_gpu",
+    False,
+    "One of several processes, on devices of any kind; see the next three, which SLURM, Open MPI, "
+    "Kubernetes and Cloud TPU spare you.",
+)
 flags.DEFINE_string("coordinator_address", None, "host:port of the first process.")
 flags.DEFINE_integer("process_count", None, "How many processes there are.")
 flags.DEFINE_integer("process_index", None, "Which of them this is, from 0.")
+flags.DEFINE_integer("initialization_timeout", 300, "Seconds to wait for the other processes.")
+flags.DEFINE_integer(
+    "heartbeat_timeout", 100, "Seconds of silence after which a process is dead and all end."
+)
 flags.DEFINE_boolean(
     "dry_run", False, "Print the resolved configuration, the model's size and the mesh, and stop."
+)
+flags.DEFINE_string(
+    "mesh",
+    None,
+    "With --dry_run of t5x.train: compile the train step for so many devices (64) or for a slice "
+    "(v4-128, v5e-64, h100-16), and print the memory, FLOPs and communication of a device.",
 )
 flags.DEFINE_boolean("version", False, "Print which engine this is, and stop.")
 
@@ -62,6 +77,8 @@ def run(function: Callable[..., Any]) -> None:
     # A data pipeline that calls Python must be gone before the interpreter is: its threads would
     # wait forever for a lock that nobody gives back.
     gc.collect()
+    if code:
+        processes.end_in_error(code)
     sys.exit(code)
 
 
@@ -131,6 +148,8 @@ def _parse_flags(argv: Sequence[str]) -> None:
     rest = FLAGS([_as_binding(argument) for argument in argv])
     if len(rest) > 1:
         raise flags.Error(f"Unexpected argument '{rest[1]}'. All arguments are --flags.")
+    if FLAGS.mesh and not FLAGS.dry_run:
+        raise flags.Error("--mesh only tells --dry_run what to compile for.")
 
 
 def _as_binding(argument: str) -> str:
@@ -147,15 +166,20 @@ def _configured_call(function: Callable[..., Any]) -> None:
     from t5x import data  # TensorFlow's import is slow, and a wrong flag needs none.
 
     data.hide_accelerators_from_tensorflow()
+    wanted = dry_run.simulate(FLAGS.mesh) if FLAGS.mesh else None
     if FLAGS.multiprocess_gpu:
-        jax.distributed.initialize(
-            FLAGS.coordinator_address, FLAGS.process_count, FLAGS.process_index
+        processes.connect(
+            FLAGS.coordinator_address,
+            FLAGS.process_count,
+            FLAGS.process_index,
+            initialization_timeout=FLAGS.initialization_timeout,
+            heartbeat_timeout=FLAGS.heartbeat_timeout,
         )
     _set_data_directories()
     with _gin_configuration():
         configured = gin_errors.find_configurable(function)
         if FLAGS.dry_run:
-            print(dry_run.report(gin.config_str(), gin.get_bindings(configured)))
+            print(dry_run.report(gin.config_str(), gin.get_bindings(configured), wanted))
         else:
             configured()
 

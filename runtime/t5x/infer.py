@@ -116,7 +116,7 @@ class _Job:
     def write(self, file: PredictionFile) -> None:
         """Infers chunk by chunk, after those that are there already."""
         if file.is_complete():
-            print(f"{file.path} is complete already.", flush=True)
+            _print(f"{file.path} is complete already.")
             return
         done = file.chunks_done()
         examples = self._examples(skip=done * self.chunk_size)
@@ -125,7 +125,7 @@ class _Job:
             _, outputs = self.run(self._batches(chunk), rng=rng)
             file.write_chunk(done, map(self.to_row, chunk, _by_row(outputs, len(chunk))))
             shown = done * self.chunk_size + len(chunk)
-            print(f"{file.path.name}: {shown:,} examples", flush=True)
+            _print(f"{file.path.name}: {shown:,} examples")
             done += 1
         if done == 0:
             raise T5XError(
@@ -154,6 +154,11 @@ class _Job:
             rows = [features for _, features in examples[start : start + self.config.batch_size]]
             batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
             yield np.arange(start, start + len(rows)), batch
+
+
+def _print(text: str) -> None:
+    if jax.process_index() == 0:
+        print(text, flush=True)
 
 
 def _by_row(outputs: Any, rows: int) -> Iterator[Any]:

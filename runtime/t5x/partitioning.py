@@ -8,10 +8,11 @@ rules alone.
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -96,7 +97,7 @@ class PjitPartitioner:
         devices = jax.devices() if devices is None else devices
         model_size = _model_axis_size(num_partitions, model_parallel_submesh, len(devices))
         shape = (len(devices) // model_size, model_size)
-        self.mesh = Mesh(mesh_utils.create_device_mesh(shape, devices), MESH_AXES)
+        self.mesh = Mesh(_device_grid(shape, devices), MESH_AXES)
 
     @property
     def batch_sharding(self) -> NamedSharding:
@@ -171,14 +172,24 @@ class PjitPartitioner:
                     f'its axis "{name}" of size {size} cannot be split over the mesh axis '
                     f"{axis!r} of size {self._parts(axis)}",
                     where=f"parameter {_path_in_words(path)} of shape {tuple(shape)}",
-                    remedy="Change PjitPartitioner.num_partitions to a divisor, or map "
+                    remedy=f"{self._what_would_divide(size, axis)}or map "
                     f'"{name}" to None in logical_axis_rules.',
                 )
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
+    def _what_would_divide(self, size: int, axis: MeshAxes) -> str:
+        devices = self.mesh.size
+        fitting = [
+            str(n)
+            for n in _divisors(devices)
+            if size % _parts_on({"data": devices // n, "model": n}, axis) == 0
+        ]
+        if not fitting:
+            return f"On {devices} devices no PjitPartitioner.num_partitions would do: use fewer, "
+        return f"Set PjitPartitioner.num_partitions to {' or '.join(fitting)}, "
+
     def _parts(self, axis: MeshAxes) -> int:
-        names = (axis,) if isinstance(axis, str) else axis or ()
-        return math.prod(self.mesh.shape[name] for name in names)
+        return _parts_on(self.mesh.shape, axis)
 
     def _mesh_in_words(self) -> str:
         return ", ".join(f"{name}={size}" for name, size in self.mesh.shape.items())
@@ -210,14 +221,35 @@ def _model_axis_size(
         )
     size = math.prod(submesh) if submesh is not None else num_partitions
     size = 1 if size is None else size
-    if size < 1 or num_devices % size:
-        divisors = [n for n in range(1, num_devices + 1) if num_devices % n == 0]
+    if min([size, *(submesh or ())]) < 1 or num_devices % size:
+        argument = "num_partitions" if submesh is None else "model_parallel_submesh"
         raise T5XError(
-            f"{num_devices} devices cannot be split into model partitions of {size}",
-            where="PjitPartitioner.num_partitions",
-            remedy=f"Use one of {', '.join(map(str, divisors))}.",
+            f"{num_devices} devices cannot be split into model partitions of "
+            f"{size if submesh is None else ' x '.join(map(str, submesh))}",
+            where=f"PjitPartitioner.{argument}",
+            remedy=f"Use one of {', '.join(map(str, _divisors(num_devices)))}"
+            + ("." if submesh is None else " as the product of positive numbers."),
         )
     return size
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _parts_on(mesh_shape: Mapping[str, int], axis: MeshAxes) -> int:
+    """Into how many parts a mesh of that shape cuts what lies on its axis or axes."""
+    names = (axis,) if isinstance(axis, str) else axis or ()
+    return math.prod(mesh_shape[name] for name in names)
+
+
+def _device_grid(shape: tuple[int, int], devices: Sequence[jax.Device]) -> np.ndarray:
+    """The devices as an array `shape`, neighbours on the model axis close to each other.
+
+    On a TPU slice a model axis may be shorter than the torus is wide: JAX must be allowed to split
+    the torus' axes then (a v5e-16 is 4 x 4, and would have no mesh for two partitions).
+    """
+    return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
 def _is_box(leaf: Any) -> bool:

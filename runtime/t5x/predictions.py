@@ -8,6 +8,8 @@ from typing import Any
 import jax
 from etils import epath
 
+from t5x import processes
+
 
 class PredictionFile:
     """One output file of inference.
@@ -29,17 +31,19 @@ class PredictionFile:
         self._active = jax.process_index() == 0
 
     def is_complete(self) -> bool:
-        """Whether the finished file is there and answers this very request."""
-        return self.path.exists() and self._matches(self._stamp)
+        """Whether the finished file is there and answers this very request; all must ask."""
+        return bool(processes.of_first(self.path.exists() and self._matches(self._stamp)))
 
     def chunks_done(self) -> int:
-        """How many chunks an interrupted run has left; those of other requests are no use."""
-        if not self._matches(self._parts / "request.json"):
-            return 0
+        """How many chunks an interrupted run has left; those of other requests are no use.
+
+        All processes must ask, and get the same answer, whoever asks late.
+        """
         done = 0
-        while self._chunk(done).exists():
-            done += 1
-        return done
+        if self._matches(self._parts / "request.json"):
+            while self._chunk(done).exists():
+                done += 1
+        return processes.of_first(done)
 
     def write_chunk(self, number: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes chunk `number`, a line per row; chunk 0 of a new request clears older ones."""

@@ -5,13 +5,15 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from clu import metric_writers
 from etils import epath
+
+from t5x import processes
 
 _LIVE_SECONDS = 1.0
 
@@ -28,33 +30,59 @@ def averages(sums: Mapping[str, Any]) -> dict[str, float]:
 
 
 class TrainMeter:
-    """Gathers the sums of training steps, without waiting for the device before `result`."""
+    """Gathers the sums of training steps, without waiting for the device before `result`.
 
-    def __init__(self) -> None:
-        self._sums: list[Mapping[str, jax.Array]] = []
+    Args:
+        unreported: the sums of steps that an interrupted run took since its last report.
+    """
+
+    def __init__(self, unreported: Sequence[Mapping[str, float]] = ()) -> None:
+        self._sums: list[Mapping[str, Any]] = [
+            {name: np.float32(value) for name, value in step.items()} for step in unreported
+        ]
+        self._untimed = len(self._sums)
         self._since = time.monotonic()
 
     def add(self, sums: Mapping[str, jax.Array]) -> None:
         """Takes the sums of one step, which may still be computing."""
         self._sums.append(sums)
 
+    def unreported(self) -> list[dict[str, float]]:
+        """The sums of the steps since `result` was last called; waits for the device."""
+        return [
+            {name: float(value) for name, value in step.items()}
+            for step in jax.device_get(self._sums)
+        ]
+
     def result(self) -> dict[str, float]:
-        """Metrics of the steps since the last call: per token, and per second of wall time."""
+        """Metrics of the steps since the last call: per token, and per second of wall time.
+
+        `skipped_steps`, which don't count otherwise, are among them where the steps tell of any.
+        """
         steps = jax.device_get(self._sums)
         now = time.monotonic()
         seconds = now - self._since
-        self._sums, self._since = [], now
-        totals = {name: float(np.sum([step[name] for step in steps])) for name in steps[0]}
-        return averages(totals) | {
-            "learning_rate": float(steps[-1]["learning_rate"]),
-            "gradient_norm": totals["gradient_norm"] / len(steps),
-            "tokens_per_second": totals["tokens"] / seconds,
-            "seconds_per_step": seconds / len(steps),
+        timed = steps[self._untimed :]
+        self._sums, self._untimed, self._since = [], 0, now
+        totals = {
+            name: float(np.sum([step.get(name, 0.0) for step in steps])) for name in steps[-1]
         }
+        skipped = {"skipped_steps": totals["skipped"]} if "skipped" in totals else {}
+        taken = len(steps) - int(totals.get("skipped", 0))
+        return (
+            averages(totals)
+            | {
+                "learning_rate": float(steps[-1]["learning_rate"]),
+                "gradient_norm": totals["gradient_norm"] / taken if taken else float("nan"),
+                "tokens_per_second": float(np.sum([step["tokens"] for step in timed])) / seconds,
+                "seconds_per_step": seconds / len(timed),
+            }
+            | skipped
+        )
 
     def restart_clock(self) -> None:
         """Leaves what happened since the last step (an evaluation, say) out of the speed."""
-        if not self._sums:
+        if len(self._sums) == self._untimed:
             self._since = time.monotonic()
 
 
@@ -64,7 +92,7 @@ class MetricsLog:
     Args:
         directory: where to; made if missing.
         resume_step: lines of later steps are dropped: a run that was killed wrote them, and the run
-            that resumes from its last checkpoint writes them again.
+            that resumes from its last checkpoint writes them again. So is half a line at the end.
     """
 
     def __init__(self, directory: epath.PathLike, resume_step: int | None = None) -> None:
@@ -77,23 +105,30 @@ class MetricsLog:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._drop_lines_after(resume_step)
 
-    def write(self, step: int, name: str, metrics: Mapping[str, float]) -> None:
-        """Adds a line `{"step": …, "name": …, metric: value, …}`; `name` is a TensorBoard run."""
-        if name != "train":
+    def write(self, step: int, metrics_by_name: Mapping[str, Mapping[str, float]]) -> None:
+        """Adds lines `{"step": …, "name": …, metric: value, …}`; names are TensorBoard runs."""
+        if any(name != "train" for name in metrics_by_name):
             self._evaluated.add(step)
         if not self._active:
             return
-        values = {key: _plain(value) for key, value in metrics.items()}
+        plain = {
+            name: {key: _plain(value) for key, value in metrics.items()}
+            for name, metrics in metrics_by_name.items()
+        }
+        lines = [
+            {"step": step, "name": name} | {k: _for_json(v) for k, v in values.items()}
+            for name, values in plain.items()
+        ]
         with self._path.open("a") as file:
-            line = {"step": step, "name": name} | {k: _for_json(v) for k, v in values.items()}
-            file.write(json.dumps(line) + "\n")
-        writer = self._writer(name)
-        writer.write_scalars(step, {k: v for k, v in values.items() if isinstance(v, float)})
-        writer.flush()
+            file.write("".join(f"{json.dumps(line)}\n" for line in lines))
+        for name, values in plain.items():
+            writer = self._writer(name)
+            writer.write_scalars(step, {k: v for k, v in values.items() if isinstance(v, float)})
+            writer.flush()
 
     def evaluated(self, step: int) -> bool:
-        """Whether an evaluation at this step is on record."""
-        return step in self._evaluated
+        """Whether an evaluation at this step is on record; all processes must ask."""
+        return bool(processes.of_first(step in self._evaluated))
 
     def text_writer(self) -> metric_writers.MetricWriter | None:
         """The TensorBoard writer of training, for texts; None in processes that don't write."""
@@ -112,13 +147,14 @@ class MetricsLog:
     def _drop_lines_after(self, step: int | None) -> None:
         if not self._path.exists():
             return
-        lines = self._path.read_text().splitlines()
-        kept = [line for line in lines if step is not None and json.loads(line)["step"] <= step]
-        for entry in map(json.loads, kept):
-            if entry["name"] != "train":
-                self._evaluated.add(entry["step"])
+        *lines, half = self._path.read_text().split("\n")
+        entries = [json.loads(line) for line in lines if step is not None]
+        kept = [entry for entry in entries if entry["step"] <= step]
+        if half:  # All lines of an evaluation are written at once: its others may lack too.
+            kept = [entry for entry in kept if entry["step"] < step or entry["name"] == "train"]
+        self._evaluated = {entry["step"] for entry in kept if entry["name"] != "train"}
         temporary = self._path.with_name("metrics.jsonl.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept))
         temporary.replace(self._path)
 
 

@@ -3,8 +3,8 @@ r"""Trains a model, evaluates it, and saves checkpoints.
 python -m t5x.train --gin_file=t5x/examples/t5/t5_1_1/small.gin \
     --gin_file=t5x/configs/runs/finetune.gin --gin.MODEL_DIR="'/tmp/model'" …
 
-A run that was interrupted goes on from the newest checkpoint in MODEL_DIR, and arrives at the same
-parameters as a run that wasn't. `train` has T5X's arguments:
+A run that was interrupted goes on from the newest whole checkpoint in MODEL_DIR, and arrives at the
+same parameters as a run that wasn't. SIGTERM makes it save, and end. `train` has T5X's arguments:
 
 model: such as `models.EncoderDecoderModel`.
 train_dataset_cfg: what to train on.
@@ -30,19 +30,26 @@ run_eval_before_training: whether to evaluate before the first step of a new run
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import seqio
 
-from t5x import checkpoints, data, gin_utils, manifest, progress
+from t5x import checkpoints, data, disk, gin_utils, manifest, progress
 from t5x.errors import T5XError
 from t5x.evaluation import InferenceEvaluator, TeacherForcedEvaluator
 from t5x.partitioning import PjitPartitioner
+from t5x.preemption import Preempted, Preemption
 from t5x.trainer import Trainer, TrainState
 from t5x.training_data import TrainingData
-from t5x.utils import CheckpointConfig, DatasetConfig, RestoreCheckpointConfig
+from t5x.utils import (
+    CheckpointConfig,
+    DatasetConfig,
+    RestoreCheckpointConfig,
+    SaveCheckpointConfig,
+)
+from t5x.watch import Watch
 
 _DEFAULT_STATS_PERIOD = 100
 
@@ -76,19 +83,17 @@ def train(
         The number of steps taken and the state after them.
 
     Raises:
-        T5XError: a setting, a dataset or a checkpoint doesn't fit.
+        T5XError: something configured doesn't fit, a loss is not finite, or the disk is full.
     """
-    partitioner.check_batch_size(train_dataset_cfg.batch_size)
     key = jax.random.key(random_seed or 0, impl="rbg" if use_hardware_rng else None)
-    with contextlib.ExitStack() as stack:
+    with disk.fullness_explained(model_dir), contextlib.ExitStack() as stack:
+        preemption = stack.enter_context(Preemption())
         converter_cls = model.feature_converter_cls
-        batches = TrainingData(train_dataset_cfg, partitioner.batch_sharding, converter_cls)
-        stack.callback(batches.close)
-        data.check_vocabularies(train_dataset_cfg, model)
+        batches = stack.enter_context(_opened(train_dataset_cfg, model, partitioner))
         trainer = trainer_cls(
             model=model, partitioner=partitioner, rng=key, input_shapes=batches.shapes
         )
-        evaluators = _Evaluators()
+        evaluators = stack.enter_context(_Evaluators())
         if train_eval_dataset_cfg:
             evaluators.teacher_forced = TeacherForcedEvaluator(
                 train_eval_dataset_cfg, trainer, partitioner, eval_steps, converter_cls
@@ -97,38 +102,79 @@ def train(
             evaluators.inference = InferenceEvaluator(
                 infer_eval_dataset_cfg, inference_evaluator_cls, model, partitioner, model_dir
             )
-            stack.callback(evaluators.inference.close)
         start = _find_start(trainer, batches, checkpoint_cfg, model_dir)
         last_step = _last_step(start.step, total_steps, relative_steps, checkpoint_cfg.restore)
         manifest.keep(train_dataset_cfg, model_dir, is_new=start.is_new)
+        start.set_damaged_aside()
         log = progress.MetricsLog(model_dir, None if start.is_new else start.step)
         stack.callback(log.close)
         summarize_config_fn(model_dir, log.text_writer(), start.step)
-        loop = _Loop(trainer, batches, evaluators, log, last_step, eval_period, stats_period)
-        with _saving(checkpoint_cfg, model_dir) as save:
-            return last_step, loop.run(start, save, run_eval_before_training)
+        watch = Watch(model_dir, batches, model, trainer.max_skipped_steps)
+        saver = stack.enter_context(_Saver(checkpoint_cfg.save, model_dir, batches, watch))
+        periods = _Periods(last_step, eval_period, stats_period)
+        loop = _Loop(trainer, batches, evaluators, log, watch, saver, preemption, periods)
+        return loop.run(start, run_eval_before_training)
+
+
+@contextlib.contextmanager
+def _opened(
+    config: DatasetConfig, model: Any, partitioner: PjitPartitioner
+) -> Iterator[TrainingData]:
+    """The training data, which fit the mesh and the model; closed in the end."""
+    partitioner.check_batch_size(config.batch_size)
+    batches = TrainingData(config, partitioner.batch_sharding, model.feature_converter_cls)
+    with contextlib.closing(batches):
+        data.check_vocabularies(config, model)
+        yield batches
 
 
 @dataclasses.dataclass
 class _Start:
-    """Where a run begins; `is_new` unless it goes on from a checkpoint in its own directory."""
+    """Where a run begins.
+
+    Attributes:
+        state: what it begins with.
+        step: how many steps that has taken.
+        is_new: whether it begins, or else goes on from a checkpoint in its own directory.
+        unreported: sums of steps that the run was interrupted before telling of.
+        skipped: what is wrong with the newer checkpoints, which are damaged.
+    """
 
     state: TrainState
     step: int
     is_new: bool
+    unreported: Sequence[Mapping[str, float]] = ()
+    skipped: Sequence[checkpoints.DamagedCheckpointError] = ()
+
+    def set_damaged_aside(self) -> None:
+        """Says which newer checkpoints are damaged, and gets them out of the way."""
+        for error in self.skipped:
+            aside = checkpoints.set_aside(error.where)
+            if jax.process_index() == 0:
+                print(f"Skipped, and renamed to {aside.name}: {error}", flush=True)
 
 
 def _find_start(
     trainer: Trainer, batches: TrainingData, config: CheckpointConfig, model_dir: str
 ) -> _Start:
     """The newest checkpoint in MODEL_DIR, or else the initial checkpoint, or else a fresh state."""
-    own = checkpoints.steps(model_dir)
-    if own:
-        path = checkpoints.path_of(model_dir, own[-1])
-        state = checkpoints.restore(path, trainer.abstract_state)
+    skipped: list[checkpoints.DamagedCheckpointError] = []
+    for step in reversed(checkpoints.steps(model_dir)):
+        path = checkpoints.path_of(model_dir, step)
+        try:
+            state = checkpoints.restore(path, trainer.abstract_state)
+        except checkpoints.DamagedCheckpointError as error:
+            skipped.append(error)
+            continue
         if not checkpoints.restore_position(path, batches):
             print(f"{path} holds no data position: the training data starts from the beginning.")
-        return _Start(state, own[-1], is_new=False)
+        return _Start(state, step, False, checkpoints.unreported(path), skipped)
+    if skipped:
+        raise T5XError(
+            "; ".join(f"{error.where}: {error.what}" for error in skipped),
+            where=f"the checkpoints in {model_dir}, none of which is whole",
+            remedy="Put whole ones there, or take these away to start the run anew.",
+        )
     batches.check_not_empty()
     state = _initial_state(trainer, config.restore)
     return _Start(state, int(state.step), is_new=True)
@@ -167,23 +213,43 @@ def _last_step(
     return total_steps
 
 
-@contextlib.contextmanager
-def _saving(config: CheckpointConfig, model_dir: str) -> Any:
-    """Gives a function of (state, data, is_last) that saves when a checkpoint is due."""
-    if config.save is None:
-        yield lambda state, step, batches, is_last: None
-        return
-    settings = config.save
-    writer = checkpoints.CheckpointWriter(model_dir, keep=settings.keep, dtype=settings.dtype)
+class _Saver:
+    """Saves checkpoints when they are due, of finite states only; nothing if not configured."""
 
-    def save(state: TrainState, step: int, batches: TrainingData, is_last: bool) -> None:
-        if is_last or settings.due(step):
-            writer.save(step, state, batches if settings.save_dataset else None)
+    def __init__(
+        self,
+        config: SaveCheckpointConfig | None,
+        model_dir: str,
+        batches: TrainingData,
+        watch: Watch,
+    ) -> None:
+        self._config = config
+        self._batches = batches
+        self._watch = watch
+        self._writer = None
+        if config is not None:
+            self._writer = checkpoints.CheckpointWriter(
+                model_dir, keep=config.keep, dtype=config.dtype
+            )
 
-    try:
-        yield save
-    finally:
-        writer.close()
+    def __enter__(self) -> "_Saver":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def save(
+        self, state: TrainState, step: int, meter: progress.TrainMeter, *, now: bool = False
+    ) -> None:
+        """To be called after every step; `now` saves even if no checkpoint is due."""
+        if self._config is None or self._writer is None:
+            return
+        self._writer.check()
+        if now or self._config.due(step):
+            self._watch.check(step, state)
+            data = self._batches if self._config.save_dataset else None
+            self._writer.save(step, state, data, meter.unreported())
 
 
 @dataclasses.dataclass
@@ -191,19 +257,41 @@ class _Evaluators:
     teacher_forced: TeacherForcedEvaluator | None = None
     inference: InferenceEvaluator | None = None
 
-    def run(self, state: TrainState, step: int, log: progress.MetricsLog) -> list[str]:
-        """Evaluates, and returns a line per task to show."""
+    def __enter__(self) -> "_Evaluators":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.inference:
+            self.inference.close()
+
+    def run(self, state: TrainState, step: int) -> dict[str, dict[str, float]]:
+        """Metrics by the kind of evaluation and the task: `{"training_eval/rte": {…}}`."""
         results = {}
         if self.teacher_forced:
             results["training_eval"] = self.teacher_forced.evaluate(state.params)
         if self.inference:
             results["inference_eval"] = self.inference.evaluate(state.params, step)
-        lines = []
-        for kind, metrics_by_task in results.items():
-            for task, metrics in metrics_by_task.items():
-                log.write(step, f"{kind}/{task}", metrics)
-                lines.append(f"  {kind} {task}: {progress.in_words(metrics)}")
-        return lines
+        return {
+            f"{kind}/{task}": metrics
+            for kind, metrics_by_task in results.items()
+            for task, metrics in metrics_by_task.items()
+        }
+
+
+@dataclasses.dataclass
+class _Periods:
+    last_step: int
+    evaluation: int
+    configured_stats: int | None
+
+    def evaluates_at(self, step: int) -> bool:
+        return step == self.last_step or (bool(self.evaluation) and step % self.evaluation == 0)
+
+    def reports_at(self, step: int) -> bool:
+        stats = self.configured_stats or min(
+            self.evaluation or _DEFAULT_STATS_PERIOD, _DEFAULT_STATS_PERIOD
+        )
+        return step == self.last_step or step % stats == 0
 
 
 @dataclasses.dataclass
@@ -212,54 +300,70 @@ class _Loop:
     batches: TrainingData
     evaluators: _Evaluators
     log: progress.MetricsLog
-    last_step: int
-    eval_period: int
-    stats_period: int | None
+    watch: Watch
+    saver: _Saver
+    preemption: Preemption
+    periods: _Periods
 
-    def run(
-        self, start: _Start, save: Callable[..., None], evaluate_before_training: bool
-    ) -> TrainState:
-        """From the start to the last step; gives the last state."""
-        self._console = progress.Console(self.last_step)
-        state = start.state
-        if self._is_missing_evaluation(start, evaluate_before_training):
-            self._evaluate(state, start.step)
-        meter = progress.TrainMeter()
-        for step in range(start.step + 1, self.last_step + 1):
-            state, sums = self.trainer.train_step(state, next(self.batches))
-            meter.add(sums)
-            is_last = step == self.last_step
-            self._console.tick(step)
-            if is_last or step % self._stats_period == 0:
-                self._report(step, meter.result())
-            save(state, step, self.batches, is_last)
-            if is_last or self._evaluates_at(step):
+    def run(self, start: _Start, evaluate_before_training: bool) -> tuple[int, TrainState]:
+        """From the start to the last step, or the one to end after; gives it and the last state."""
+        self._console = progress.Console(self.periods.last_step)
+        state, step = start.state, start.step
+        meter = progress.TrainMeter(start.unreported)
+        try:
+            self.preemption.check(step)
+            if self._is_missing_evaluation(start, evaluate_before_training):
                 self._evaluate(state, step)
-                meter.restart_clock()
-        return state
+            meter.restart_clock()
+            while step < self.periods.last_step:
+                state, step = self._step(state, step + 1, meter)
+                self.preemption.check(step)
+                if self.periods.evaluates_at(step):
+                    self._evaluate(state, step)
+                    meter.restart_clock()
+        except Preempted:
+            self._end_early(state, step, start.step, meter)
+        return step, state
 
-    @property
-    def _stats_period(self) -> int:
-        if self.stats_period:
-            return self.stats_period
-        return min(self.eval_period or _DEFAULT_STATS_PERIOD, _DEFAULT_STATS_PERIOD)
+    def _step(
+        self, state: TrainState, step: int, meter: progress.TrainMeter
+    ) -> tuple[TrainState, int]:
+        state, sums = self.trainer.train_step(state, next(self.batches))
+        meter.add(sums)
+        self.watch.add(step, sums, self.batches.taken)
+        self._console.tick(step)
+        if self.periods.reports_at(step):
+            self.watch.settle()
+            self._report(step, meter.result())
+        self.saver.save(state, step, meter, now=step == self.periods.last_step)
+        return state, step
 
-    def _evaluates_at(self, step: int) -> bool:
-        return bool(self.eval_period) and step % self.eval_period == 0
+    def _end_early(
+        self, state: TrainState, step: int, first: int, meter: progress.TrainMeter
+    ) -> None:
+        if step > first:  # Else the state is what the next run finds without.
+            self.saver.save(state, step, meter, now=True)
+        self._console.print(
+            f"SIGTERM: the run ends at step {step:,}. The same command goes on from there."
+        )
 
     def _is_missing_evaluation(self, start: _Start, evaluate_before_training: bool) -> bool:
         """A run that was killed while it evaluated has a checkpoint, and no metrics to it."""
         if start.is_new:
             return evaluate_before_training
-        due = self._evaluates_at(start.step) or start.step == self.last_step
-        return due and not self.log.evaluated(start.step)
+        return self.periods.evaluates_at(start.step) and not self.log.evaluated(start.step)
 
     def _report(self, step: int, metrics: dict[str, float]) -> None:
-        self.log.write(step, "train", metrics)
+        self.log.write(step, {"train": metrics})
         self._console.report(step, metrics)
 
     def _evaluate(self, state: TrainState, step: int) -> None:
-        lines = self.evaluators.run(state, step, self.log)
+        with self.preemption.interrupting():
+            found = self.evaluators.run(state, step)
+        self.log.write(step, found)
+        lines = [
+            f"  {name.replace('/', ' ', 1)}: {progress.in_words(found[name])}" for name in found
+        ]
         if lines:
             self._console.print("\n".join([f"Evaluation at step {step:,}", *lines]))
 

@@ -64,6 +64,12 @@ class Trainer:
         learning_rate_fn: learning rate of a step, given the number of steps taken before it.
         num_microbatches: how many slices a batch is cut into; gradients are summed over them in
             float32, so that memory shrinks and the update stays the same. None means one.
+        max_skipped_steps: how many steps in a row may have a loss or a gradient that is not finite.
+            Such a step then changes nothing but the step count, and is counted as `skipped`. (0,
+            the default, leaves them to whoever looks at the sums. T5X has no such argument.)
+
+    Attributes:
+        max_skipped_steps: see above.
 
     Raises:
         T5XError: the mesh or the microbatches don't divide the batch.
@@ -78,18 +84,23 @@ class Trainer:
         *,
         learning_rate_fn: Callable[[jax.Array], jax.Array],
         num_microbatches: int | None = None,
+        max_skipped_steps: int = 0,
     ) -> None:
         self._model = model
         self._partitioner = partitioner
         self._learning_rate_fn = learning_rate_fn
         self._num_microbatches = num_microbatches or 1
-        self._optimizer: optax.GradientTransformation = model.optimizer_def.transformation()
+        self.max_skipped_steps = max_skipped_steps
         self._init_rng, self._dropout_rng = jax.random.split(rng)
         self._input_shapes = dict(input_shapes)
+        boxed = jax.eval_shape(
+            lambda rng: model.initial_variables(rng, self._input_shapes), self._init_rng
+        )["params"]
+        self._optimizer: optax.GradientTransformation = model.optimizer_def.transformation(boxed)
         self._check_batch_size(next(iter(self._input_shapes.values()))[0])
 
         self._replicated = NamedSharding(partitioner.mesh, PartitionSpec())
-        self.abstract_state = self._describe_state()
+        self.abstract_state = self._describe_state(boxed)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state)
         self._init = jax.jit(self._initialize, out_shardings=shardings)
         self._train = jax.jit(
@@ -124,19 +135,27 @@ class Trainer:
             jax.block_until_ready(self._in_flight.popleft())
         return state, sums
 
+    def trace_step(self, batch: Mapping[str, Any]) -> jax.stages.Traced:
+        """The program of `train_step` for a batch of `jax.ShapeDtypeStruct`, to be compiled."""
+        with self._partitioner.scope():
+            return self._train.trace(self.abstract_state, batch)
+
     def eval_step(self, params: Any, batch: Batch) -> Sums:
         """The model's sums on a batch, with teacher forcing and without dropout."""
         with self._partitioner.scope():
             return self._eval(params, batch)
 
     def _check_batch_size(self, batch_size: int) -> None:
-        if batch_size % self._num_microbatches:
+        self._partitioner.check_batch_size(batch_size)
+        count, shards = self._num_microbatches, self._partitioner.num_data_shards
+        if batch_size % count or batch_size // count % shards:
+            divisors = [str(n) for n in range(1, batch_size + 1) if batch_size // shards % n == 0]
             raise T5XError(
-                f"a batch of {batch_size} can't be cut into {self._num_microbatches} equal slices",
+                f"a batch of {batch_size} can't be cut into {count} slices that each give "
+                f"{shards} data shards equally much",
                 where="Trainer.num_microbatches",
-                remedy="Choose a divisor of the batch size.",
+                remedy=f"Use one of {', '.join(divisors)}, or another batch size.",
             )
-        self._partitioner.check_batch_size(batch_size // self._num_microbatches)
 
     def _initialize(self, rng: jax.Array) -> TrainState:
         params = meta.unbox(self._model.initial_variables(rng, self._input_shapes)["params"])
@@ -144,17 +163,14 @@ class Trainer:
             step=jnp.zeros((), jnp.int32), params=params, optimizer=self._optimizer.init(params)
         )
 
-    def _describe_state(self) -> TrainState:
+    def _describe_state(self, boxed: Any) -> TrainState:
         """Shape, dtype and sharding of every leaf, without computing any."""
-        boxed = jax.eval_shape(
-            lambda rng: self._model.initial_variables(rng, self._input_shapes), self._init_rng
-        )
         state = jax.eval_shape(self._initialize, self._init_rng)
         place = self._partitioner.state_sharding
-        slots = jax.eval_shape(self._optimizer.init, boxed["params"])
+        slots = jax.eval_shape(self._optimizer.init, boxed)
         return TrainState(
             step=_described(state.step, self._replicated),
-            params=jax.tree.map(_described, state.params, place(boxed["params"])),
+            params=jax.tree.map(_described, state.params, place(boxed)),
             optimizer=jax.tree.map(_described, state.optimizer, place(slots)),
         )
 
@@ -172,7 +188,10 @@ class Trainer:
             "learning_rate": jnp.asarray(learning_rate, jnp.float32),
             "gradient_norm": optax.tree.norm(gradients),
         }
-        return TrainState(step=state.step + 1, params=params, optimizer=optimizer), sums
+        updated = TrainState(step=state.step + 1, params=params, optimizer=optimizer)
+        if self.max_skipped_steps:
+            return _unless_not_finite(state, updated, sums)
+        return updated, sums
 
     def _gradients(self, params: Any, batch: Batch, rng: jax.Array) -> tuple[Any, Sums]:
         grad_fn = jax.grad(self._model.loss_fn, has_aux=True)
@@ -216,6 +235,18 @@ def abstract_inference_state(model: Model, partitioner: PjitPartitioner) -> Trai
         params=jax.tree.map(_described, meta.unbox(boxed["params"]), shardings),
         optimizer=None,
     )
+
+
+def _unless_not_finite(
+    state: TrainState, updated: TrainState, sums: Sums
+) -> tuple[TrainState, Sums]:
+    """The update, or the old state one step on, and sums that leave the step out of all means."""
+    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(sums["gradient_norm"])
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, state)
+    counted = {name: jnp.where(finite, x, jnp.zeros_like(x)) for name, x in sums.items()}
+    counted |= {name: sums[name] for name in ("tokens", "learning_rate")}
+    counted["skipped"] = 1.0 - finite.astype(jnp.float32)
+    return kept.replace(step=updated.step), counted
 
 
 def _described(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

@@ -85,6 +85,21 @@ def test_shards_take_windows_in_turn(mixture, num_shards):
         equal(rows_of(mixture, 10**6, num_epochs=8, shard_info=shard), expected)
 
 
+@pytest.mark.parametrize("shard", [None, seqio.ShardInfo(1, 2)])
+def test_rows_tell_which_examples_they_are_made_of(mixture, shard):
+    """Of each, the dataset and the row lead to the example whose tokens stand there."""
+    position = WINDOW + 3
+    rows = rows_of(mixture.starting_at(position), 40, shard_info=shard)
+    origins = mixture.provenance(position, 40, sequence_length=LENGTHS, seed=3, shard_info=shard)
+    plain = seqio.get_mixture_or_task("to_be_packed").stream(LENGTHS, seed=3)
+    examples = [e for e in plain.examples(np.arange(8 * WINDOW)) if e]
+    by_origin = {(e.task.dataset.name, e.task.variant.name, e.index): e for e in examples}
+    for row, found in zip(rows, origins, strict=True):
+        made_of = [by_origin[each["dataset"], each["variant"], each["index"]] for each in found]
+        assert segments(row, "inputs") == [example.inputs for example in made_of]
+        assert [each["row"] for each in found] == [example.row for example in made_of]
+
+
 def test_a_task_can_be_packed_too():
     provider = seqio.get_mixture_or_task(packed.register("squad_v1_zs_opt"))
     rows = rows_of(provider, 10**6, num_epochs=1)

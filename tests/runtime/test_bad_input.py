@@ -76,7 +76,7 @@ def test_another_models_model_dir_is_left_as_it_was(launch, tmp_path):
     assert_one_clear_message(
         outcome,
         "another model's",
-        "params/decoder/layers_0/mlp/wi_0/kernel is [16, 32] there and [16, 64] in the model",
+        "target/decoder/layers_0/mlp/wi_0/kernel is [16, 32] there and [16, 64] in the model",
         str(tmp_path / "checkpoint_1"),
     )
     assert listing(tmp_path) == before

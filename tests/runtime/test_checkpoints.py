@@ -136,8 +136,8 @@ def test_another_models_checkpoint_is_refused_and_left_alone(tmp_path):
             checkpoints.path_of(tmp_path, 3), abstract(make_state(width=4, extra=True))
         )
     message = str(caught.value)
-    assert "params/layer/kernel is [8, 8] there and [8, 4] in the model" in message
-    assert "params/head/kernel is not in it" in message
+    assert "target/layer/kernel is [8, 8] there and [8, 4] in the model" in message
+    assert "target/head/kernel is not in it" in message
     assert "more" in message
     assert listing(tmp_path) == before
 
@@ -161,7 +161,7 @@ def test_optimizer_of_another_kind_is_refused_unless_not_asked_for(tmp_path):
     state = make_state()
     save(tmp_path, state.replace(optimizer=optax.trace(0.9).init(state.params)))
     path = checkpoints.path_of(tmp_path, 3)
-    with pytest.raises(T5XError, match="optimizer/"):
+    with pytest.raises(T5XError, match="param_states/"):
         checkpoints.restore(path, abstract(state))
     assert_equal(checkpoints.restore(path, abstract(state), optimizer=False).params, state.params)
 

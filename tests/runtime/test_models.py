@@ -140,12 +140,22 @@ def test_greedy_predictions_equal_those_without_a_cache(tiny_model, tiny_params,
 
 
 def test_predicts_by_beam_search_unless_told_otherwise(tiny_model, tiny_params, tiny_batch):
-    """With one beam and no brevity penalty, which is greedy."""
+    """Without a brevity penalty it finds what greedy decoding finds, or an end that is likelier."""
     params = raise_eos(tiny_params, 3.0)
     assert tiny_model.decode_fn is decoding.beam_search
-    predict = jax.jit(lambda p, b: tiny_model.predict_batch(p, b, decoder_params={"alpha": 0.0}))
-    wanted = greedy_by_full_passes(tiny_model, params, tiny_batch["encoder_input_tokens"], 8)
-    np.testing.assert_array_equal(predict(params, tiny_batch), wanted)
+    greedy_model = with_settings(tiny_model, decode_fn=decoding.temperature_sample)
+
+    def predict(params, batch):
+        by_beams = tiny_model.predict_batch_with_aux(params, batch, decoder_params={"alpha": 0.0})
+        return by_beams, greedy_model.predict_batch_with_aux(params, batch)
+
+    (tokens, aux), (greedy, greedy_aux) = jax.jit(predict)(params, tiny_batch)
+    is_same = np.all(tokens == greedy, axis=1)
+    is_ended = np.any(greedy == decoding.EOS_ID, axis=1)
+    assert is_same.any() and is_ended.any()
+    np.testing.assert_allclose(aux["scores"][is_same], greedy_aux["scores"][is_same], rtol=1e-5)
+    is_other = is_ended & ~is_same
+    assert np.all(aux["scores"][is_other] > greedy_aux["scores"][is_other])
 
 
 def test_all_decodes_score_as_the_model_scores_them(tiny_model, tiny_params, tiny_batch):

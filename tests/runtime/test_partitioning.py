@@ -73,41 +73,6 @@ def test_sharding_has_the_structure_of_the_unboxed_tree(tiny_boxed_variables, ti
         jax.tree.map(lambda _, leaf: None, sharding, nn.unbox(boxed))  # Raises if they differ.
 
 
-def loss_and_gradients(model, params, batch, **jit_settings):
-    def differentiate(params, batch):
-        return jax.value_and_grad(model.loss_fn, has_aux=True)(params, batch, jax.random.key(3))
-
-    return jax.jit(differentiate, **jit_settings)(params, batch)
-
-
-@pytest.fixture(scope="module")
-def on_one_device(tiny_model, tiny_params, tiny_batch):
-    return loss_and_gradients(tiny_model, tiny_params, tiny_batch)
-
-
-@pytest.mark.parametrize(
-    ("num_partitions", "rules"), [(1, (1, 1)), (1, (1, 2)), (4, (1, 1)), (2, (2, 2))]
-)
-def test_sharded_loss_and_gradients_equal_those_of_one_device(
-    tiny_model, tiny_boxed_variables, tiny_params, tiny_batch, on_one_device, num_partitions, rules
-):
-    partitioner = PjitPartitioner(
-        num_partitions, logical_axis_rules=standard_logical_axis_rules(*rules)
-    )
-    sharding = partitioner.state_sharding(tiny_boxed_variables["params"])
-    params = jax.device_put(tiny_params, sharding)
-    batch = jax.device_put(tiny_batch, partitioner.batch_sharding)
-    with partitioner.scope():
-        sharded = loss_and_gradients(tiny_model, params, batch, out_shardings=(None, sharding))
-
-    kernel = sharded[1]["encoder"]["layers_0"]["mlp"]["wi_0"]["kernel"]
-    parts = num_partitions * (8 // num_partitions if rules[1] == 2 else 1)
-    assert kernel.addressable_shards[0].data.size == kernel.size // parts
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), sharded, on_one_device
-    )
-
-
 def test_initialization_does_not_depend_on_the_mesh(tiny_model, tiny_boxed_variables, tiny_params):
     partitioner = PjitPartitioner(4, logical_axis_rules=FULLY_SHARDED)
     sharding = partitioner.state_sharding(tiny_boxed_variables["params"])

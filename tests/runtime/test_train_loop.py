@@ -100,9 +100,9 @@ def test_resumed_equals_uninterrupted(finished, launch, tmp_path):
     assert_same_run(tmp_path, finished)
 
 
-def kill_after_checkpoint_3(directory, **changes):
+def kill_after_checkpoint_3(directory):
     """The third metric computed is that of step 4, after the checkpoint of step 3."""
-    flags = toy_flags("t5x.train", **train_bindings(directory, **changes))
+    flags = toy_flags("t5x.train", **train_bindings(directory))
     killed = subprocess.run(
         [sys.executable, "-m", "t5x.train", *flags],
         env=os.environ | {"TOY_KILL_AT": "3", "PYTHONPATH": f"{RUNTIME}:{HERE}"},
@@ -118,24 +118,6 @@ def test_killed_by_sigkill_and_started_again_equals_uninterrupted(finished, laun
     kill_after_checkpoint_3(tmp_path)
     assert launch("t5x.train", **train_bindings(tmp_path)).code == 0
     assert_same_run(tmp_path, finished)
-
-
-def test_packed_rows_go_on_at_their_position_after_a_sigkill(launch, tmp_path):
-    """And data that has no such position is not taken for them."""
-    changes = {
-        "MIXTURE_OR_TASK_NAME": "toy_packed",
-        "train_script.train.train_eval_dataset_cfg": None,
-    }
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert launch("t5x.train", **train_bindings(whole, **changes)).code == 0
-    kill_after_checkpoint_3(killed, **changes)
-    [file] = (checkpoints.path_of(killed, 3) / "data").glob("process_*")
-    assert set(json.loads(file.read_text())) == {"position", "seed", "shard"}
-    refused = launch("t5x.train", **train_bindings(killed))
-    assert refused.code == 1
-    assert "is a number" in refused.err
-    assert launch("t5x.train", **train_bindings(killed, **changes)).code == 0
-    assert_same_run(killed, whole, ["inference_eval/toy_copy"])
 
 
 def test_initial_checkpoint_counts_its_steps_and_yields_to_the_runs_own(finished, launch, tmp_path):

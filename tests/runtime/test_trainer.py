@@ -158,8 +158,27 @@ def test_fresh_optimizer_equals_that_of_the_initial_state(trainer_and_batch):
         np.testing.assert_array_equal(x, y)
 
 
+def test_microbatches_add_up_in_float32(tiny_model):
+    """In bfloat16, 256 + 1 + 1 + 1 is 256."""
+
+    class Linear(Dropping):
+        def initial_variables(self, rng, input_shapes):
+            return {"params": {"vector": jnp.ones((1,), jnp.bfloat16)}}
+
+        def loss_fn(self, params, batch, dropout_rng):
+            loss = jnp.sum(params["vector"]) * jnp.sum(batch["encoder_input_tokens"])
+            return loss.astype(jnp.float32), {}
+
+    tokens = np.array([[256], [1], [1], [1], [0], [0], [0], [0]], np.int32)
+    batch = {"encoder_input_tokens": tokens}
+    trainer, batch = make_trainer(Linear(tiny_model.optimizer_def), batch, num_microbatches=4)
+    _, sums = trainer.train_step(trainer.initial_state(), batch)
+    assert float(sums["gradient_norm"]) == 259
+
+
 @pytest.mark.parametrize(
-    ("devices", "microbatches", "named"), [(1, 3, "num_microbatches"), (8, 4, "data shards")]
+    ("devices", "microbatches", "named"),
+    [(1, 3, "one of 1, 2, 4, 8"), (8, 4, "8 data shards.*one of 1, or")],
 )
 def test_batches_that_do_not_divide_are_refused(
     tiny_model, tiny_batch, devices, microbatches, named

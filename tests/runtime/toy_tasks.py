@@ -2,8 +2,10 @@
 
 import copy
 import functools
+import itertools
 import os
 import signal
+import time
 
 import numpy as np
 import seqio
@@ -69,13 +71,31 @@ def _packed_row_at(position: int, seed: int, lengths: dict) -> dict | None:
     """Row r of window w at position 4 w + r: the window's words in pairs, while there are any."""
     window, row = divmod(position, 4)
     words = [_row_at(4 * window + i, seed, lengths) for i in range(4)]
-    pair = [word["inputs"] for word in words if word][2 * row : 2 * row + 2]
-    if not pair:
+    return _packed([word["inputs"] for word in words if word][2 * row : 2 * row + 2], lengths)
+
+
+def _full_row_at(position: int, seed: int, lengths: dict) -> dict | None:
+    """Two words or three, at every position.
+
+    The process that comes to the position that TOY_KILL_AT_ROW names kills itself, as soon as there
+    is the file that TOY_KILL_AFTER names.
+    """
+    if os.environ.get("TOY_KILL_AT_ROW") == str(position):
+        while not os.path.exists(os.environ["TOY_KILL_AFTER"]):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGKILL)
+    draw = np.random.default_rng([seed, position])
+    words = [draw.integers(100, 104, draw.integers(1, 6)) for _ in range(draw.integers(2, 4))]
+    return _packed(words, lengths)
+
+
+def _packed(words: list[np.ndarray], lengths: dict) -> dict | None:
+    if not words:
         return None
     columns = {
-        "": np.concatenate(pair),
-        "_segment_ids": np.repeat([1, 2][: len(pair)], [len(word) for word in pair]),
-        "_positions": np.concatenate([np.arange(len(word)) for word in pair]),
+        "": np.concatenate(words),
+        "_segment_ids": np.repeat(1 + np.arange(len(words)), [len(word) for word in words]),
+        "_positions": np.concatenate([np.arange(len(word)) for word in words]),
     }
     return {
         f"{feature}{suffix}": np.pad(column, (0, lengths[feature] - len(column)))
@@ -144,6 +164,21 @@ class PackedMixture(PositionedMixture):
     def shape(self, length: int) -> list[int | None]:
         return [length]
 
+    def provenance(self, position, count, *, sequence_length, seed, shard_info, **_):
+        """Of each row where it stands, once for each of its words."""
+        rows = []
+        for at in itertools.count(position + shard_info.index, shard_info.num_shards):
+            row = self.row_at(at, seed, sequence_length)
+            rows += [[{"at": at}] * int(row["inputs_segment_ids"].max())] if row else []
+            if len(rows) == count:
+                return rows
+
+
+class FullMixture(PackedMixture):
+    """Packed rows of which none is missing: however many processes read, batches are the same."""
+
+    row_at = staticmethod(_full_row_at)
+
 
 class PackedRowsConverter(seqio.EncDecFeatureConverter):
     """Takes rows as they come where they come packed, and is seqio's converter elsewhere."""
@@ -183,6 +218,7 @@ def register() -> None:
         "toy_both": seqio.Mixture,
         "toy_positioned": PositionedMixture,
         "toy_packed": PackedMixture,
+        "toy_full": FullMixture,
     }
     for name, mixture_cls in mixtures.items():
         tasks = [("toy_copy", 1), ("toy_copy_2", 2)]

@@ -1,79 +1,17 @@
 """T5 1.1: an encoder-decoder Transformer (https://arxiv.org/abs/2002.05202 for its gated MLP)."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from t5x.errors import T5XError
-from t5x.examples.t5 import layers
+from t5x.examples.t5 import layers, stack
+from t5x.examples.t5.config import T5Config
 
-
-@flax.struct.dataclass
-class T5Config:
-    """Sizes and numeric choices of a T5 model.
-
-    Attributes:
-        vocab_size: Rows of the embedding, at least the vocabulary's size; a multiple of 128 is
-            fast.
-        dtype: Dtype of activations; parameters and logits are always float32.
-        emb_dim: Features of a token.
-        num_heads: Attention heads.
-        num_encoder_layers: Layers of the encoder.
-        num_decoder_layers: Layers of the decoder.
-        head_dim: Features of an attention head.
-        mlp_dim: Hidden features of the feed-forward blocks.
-        mlp_activations: Names of activation functions, whose outputs are multiplied:
-            ("gelu", "linear") in T5 1.1.
-        dropout_rate: Rate of every dropout.
-        logits_via_embedding: Whether the embedding is the output projection too (T5 1.0).
-        float32_attention_logits: Whether queries and keys are multiplied in float32.
-
-    Raises:
-        T5XError: A size is not positive, or an activation, dtype or rate makes no sense.
-    """
-
-    vocab_size: int
-    dtype: Any = jnp.float32
-    emb_dim: int = 512
-    num_heads: int = 8
-    num_encoder_layers: int = 6
-    num_decoder_layers: int = 6
-    head_dim: int = 64
-    mlp_dim: int = 2048
-    mlp_activations: Sequence[str] = ("relu",)
-    dropout_rate: float = 0.1
-    logits_via_embedding: bool = False
-    float32_attention_logits: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuses what could only fail later, and less clearly."""
-        for name in ("vocab_size", "emb_dim", "num_heads", "head_dim", "mlp_dim"):
-            if getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "Use a positive number.")
-        for name in ("num_encoder_layers", "num_decoder_layers"):
-            if getattr(self, name) < 0:
-                _refuse(name, getattr(self, name), "Use 0 or a positive number.")
-        if not 0 <= self.dropout_rate < 1:
-            _refuse("dropout_rate", self.dropout_rate, "Use a number from 0 to below 1.")
-        known = ", ".join(layers.ACTIVATIONS)
-        if not self.mlp_activations or not set(self.mlp_activations) <= set(layers.ACTIVATIONS):
-            _refuse("mlp_activations", self.mlp_activations, f"Use one or more of {known}.")
-        try:
-            is_float = jnp.issubdtype(jnp.dtype(self.dtype), jnp.floating)
-        except TypeError:
-            is_float = False
-        if not is_float:
-            _refuse("dtype", self.dtype, "Use 'float32' or 'bfloat16'.")
-
-
-def _refuse(name: str, value: Any, remedy: str) -> None:
-    raise T5XError(f"{name} is {value!r}", where="network.T5Config", remedy=remedy)
+__all__ = ["Decoder", "Encoder", "T5Config", "Transformer"]
 
 
 class EncoderLayer(nn.Module):
@@ -146,7 +84,7 @@ class Encoder(nn.Module):
         self.relpos_bias = layers.RelativePositionBias(
             cfg.num_heads, bidirectional=True, dtype=cfg.dtype
         )
-        self.layers = [EncoderLayer(cfg) for _ in range(cfg.num_encoder_layers)]
+        self.layers = stack.make(EncoderLayer, cfg, cfg.num_encoder_layers)
         self.encoder_norm = layers.RMSNorm(cfg.dtype)
         self.drop = layers.dropout(cfg.dropout_rate)
 
@@ -154,9 +92,12 @@ class Encoder(nn.Module):
         """Maps `[batch, length, embed]` to the same shape; for the mask see `Attention`."""
         positions = np.arange(x.shape[1])
         bias = self.relpos_bias(positions, positions)
+
+        def step(layer: EncoderLayer, x: jax.Array) -> jax.Array:
+            return layer(x, mask, bias, deterministic=deterministic)
+
         x = self.drop(x, deterministic=deterministic)
-        for layer in self.layers:
-            x = layer(x, mask, bias, deterministic=deterministic)
+        x = stack.run(step, self.layers, x, self.config, self.config.num_encoder_layers)
         return self.drop(self.encoder_norm(x), deterministic=deterministic)
 
 
@@ -172,7 +113,7 @@ class Decoder(nn.Module):
         self.relpos_bias = layers.RelativePositionBias(
             cfg.num_heads, bidirectional=False, dtype=cfg.dtype
         )
-        self.layers = [DecoderLayer(cfg) for _ in range(cfg.num_decoder_layers)]
+        self.layers = stack.make(DecoderLayer, cfg, cfg.num_decoder_layers)
         self.decoder_norm = layers.RMSNorm(cfg.dtype)
         self.drop = layers.dropout(cfg.dropout_rate)
         if not cfg.logits_via_embedding:
@@ -207,17 +148,12 @@ class Decoder(nn.Module):
         mask = jnp.asarray(query_positions[:, None] >= key_positions)[None, None]
         mask = mask if self_mask is None else mask & self_mask
         bias = self.relpos_bias(query_positions, key_positions)
+
+        def step(layer: DecoderLayer, x: jax.Array) -> jax.Array:
+            return layer(x, encoded, mask, cross_mask, bias, deterministic=deterministic, slot=slot)
+
         x = self.drop(x, deterministic=deterministic)
-        for layer in self.layers:
-            x = layer(
-                x,
-                encoded,
-                mask,
-                cross_mask,
-                bias,
-                deterministic=deterministic,
-                slot=slot,
-            )
+        x = stack.run(step, self.layers, x, self.config, self.config.num_decoder_layers)
         return self.drop(self.decoder_norm(x), deterministic=deterministic)
 
 

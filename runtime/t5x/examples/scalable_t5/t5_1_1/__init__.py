@@ -1,0 +1,1 @@
+"""Sizes of T5 1.1, with scanned layers."""
