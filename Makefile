@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(RUN) tools/demo.py
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .

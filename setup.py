@@ -8,6 +8,7 @@ ROOT = pathlib.Path(__file__).parent
 # Ranges that the tests have run on; upper bounds keep a fresh install working years from now.
 REQUIREMENTS = [
     "absl-py>=2.5,<3",
+    "etils[epath]>=1.15,<2",
     "gin-config>=0.5,<0.6",
     "importlib_resources>=6.5,<8",  # tensorflow-datasets 4.9.10 imports it and does not ask for it
     "numpy>=2.4,<3",
@@ -39,6 +40,7 @@ EXTRAS = {
         "huggingface_hub>=2.4,<3",
         "mypy>=2.4,<3",
         "pytest>=9,<10",
+        "pytest-xdist>=3.8,<4",  # `make test` runs files side by side
         "ruff>=0.17,<0.18",
     ],
 }
@@ -72,6 +74,9 @@ setuptools.setup(
         "": ["*.gin"],
         "flan_tasks": [
             "datasets/*.toml",
+            "evaluation/datasets/*.toml",
+            "evaluation/settings/*.toml",
+            "evaluation/tables/*.tsv",
             "templates/*.toml",
             "tables/*.tsv",
             "held_out/*.txt",
