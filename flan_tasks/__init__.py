@@ -11,11 +11,13 @@ import os
 
 @functools.cache
 def register() -> None:
-    """Registers all tasks and published mixtures with seqio, once."""
+    """Registers all tasks, published mixtures and evaluation suites with seqio, once."""
     from flan_tasks import catalog, mixtures, tasks
+    from flan_tasks.evaluation import tasks as evaluation_tasks
 
     tasks.register(catalog.load().values())
     mixtures.register_published()
+    evaluation_tasks.register()
 
 
 if os.environ.get("FLAN_TASKS_REGISTER", "1") != "0":

@@ -31,7 +31,18 @@ def check(dataset: Dataset, where: str) -> None:
     Raises:
       CardError: the first fault found; names the file and the key.
     """
-    for look in (_source, _splits, _cleaning, _answer, _unusable, _template_list):
+    for look in (_collection, _source, _splits, _cleaning, _answer, _unusable, _template_list):
+        for key, what, remedy in look(dataset):
+            raise CardError(what, where=f"{where} {key}", remedy=remedy)
+
+
+def check_data(dataset: Dataset, where: str) -> None:
+    """Checks what a card says of its rows alone: where they come from, their fields, the answer.
+
+    Raises:
+      CardError: the first fault found; names the file and the key.
+    """
+    for look in (_source, _splits, _cleaning, _answer):
         for key, what, remedy in look(dataset):
             raise CardError(what, where=f"{where} {key}", remedy=remedy)
 
@@ -79,11 +90,14 @@ def check_row(dataset: Dataset, where: str) -> None:
 _Faults = Iterator[tuple[str, str, str]]
 
 
-def _source(dataset: Dataset) -> _Faults:
-    source = dataset.source
+def _collection(dataset: Dataset) -> _Faults:
     if dataset.collection not in SETTINGS_OF_COLLECTION:
         known = ", ".join(SETTINGS_OF_COLLECTION)
         yield "collection", f"unknown collection {dataset.collection!r}", f"Known are: {known}."
+
+
+def _source(dataset: Dataset) -> _Faults:
+    source = dataset.source
     if not (source.files or source.tfds or source.hub):
         yield "[source]", "no place to read from", "Name at least one of files, tfds, hub."
     if source.tfds and not _TFDS_NAME.fullmatch(source.tfds):

@@ -32,8 +32,8 @@ def load_card(path: str | pathlib.Path) -> tuple[Dataset, ...]:
     family = _family(card, path)
     if "table" in card:
         table = path.parent.parent / "tables" / f"{card['table']}.tsv"
-        rows = _read_table(table, named_in=f"{path} table")
-        datasets = tuple(_of_row(family, row, f"{table} {row[_NAME_COLUMN]}") for row in rows)
+        rows = read_table(table, named_in=f"{path} table")
+        datasets = tuple(of_row(family, row, f"{table} {row[_NAME_COLUMN]}") for row in rows)
     else:
         datasets = (family,)
     card_checks.check(datasets[0], str(path))
@@ -100,7 +100,7 @@ def template_list(lists: Mapping[str, Any], key: str, path: pathlib.Path) -> _Te
     return tuple(templates)
 
 
-def _of_row(family: Dataset, row: Mapping[str, str], where: str) -> Dataset:
+def of_row(family: Dataset, row: Mapping[str, str], where: str) -> Dataset:
     """The dataset of a table's row: the family's card with the row's values put in."""
     languages = tuple(name.strip() for name in row.get("languages", "").split(",") if name.strip())
     return dataclasses.replace(
@@ -134,9 +134,12 @@ def _fill_source(source: Source, row: Mapping[str, str], where: str) -> Source:
     try:
         return dataclasses.replace(
             source,
-            files={split: name.format_map(row) for split, name in source.files.items()},
+            files={
+                split.format_map(row): name.format_map(row) for split, name in source.files.items()
+            },
             where={column: value.format_map(row) for column, value in source.where.items()},
             tfds=source.tfds.format_map(row),
+            rows=source.rows.format_map(row),
             hub=source.hub.format_map(row),
             hub_files={split: name.format_map(row) for split, name in source.hub_files.items()},
             manual=source.manual.format_map(row),
@@ -185,7 +188,7 @@ def read_toml(path: pathlib.Path, *, named_in: str = "") -> dict[str, Any]:
         raise CardError(f"not TOML: {error}", where=str(path), remedy="Mend that line.") from None
 
 
-def _read_table(path: pathlib.Path, *, named_in: str) -> list[dict[str, str]]:
+def read_table(path: pathlib.Path, *, named_in: str) -> list[dict[str, str]]:
     """The rows of a tab-separated table with a header line; cells are taken as they stand."""
     if not path.is_file():
         raise CardError(

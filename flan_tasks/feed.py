@@ -7,18 +7,29 @@ prompt by itself. Only the features asked for are taken along, for each costs ti
 import copy
 import itertools
 from collections.abc import Callable, Collection, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_tasks.prompts import Example, PromptStream
+from flan_tasks.prompts import Example
 
 # Positions rendered at once: enough to hide the cost of a call, few enough to start at once.
 _BATCH = 512
 # Batches rendered while others are trained on.
 _BATCHES_AHEAD = 2
+
+
+class Stream(Protocol):
+    """Examples by position: those of training, or of an evaluation."""
+
+    num_positions: int | None
+
+    def examples(self, positions: np.ndarray) -> Sequence[Example | None]:
+        """The examples at int64 positions [n]; None for one that is left out."""
+        ...
+
 
 # Feature -> how it is read off an example.
 _INTEGER_LISTS: dict[str, Callable[[Example], Sequence[int]]] = {
@@ -50,7 +61,7 @@ RESUME_AT = "resume_at"
 
 
 def prompt_dataset(
-    stream: PromptStream,
+    stream: Stream,
     features: Collection[str],
     *,
     shard_info: seqio.ShardInfo | None = None,

@@ -105,7 +105,8 @@ class OptionStyle:
         'OPTIONS:\n- no\n- yes'
         """
         items = (self._label(i) + self.item.separator + text for i, text in enumerate(options))
-        return self.lead_in + "\n" + self.item.between.join(items) + self.ending
+        lead_in = self.lead_in + "\n" if self.lead_in else ""
+        return lead_in + self.item.between.join(items) + self.ending
 
     def answer(self, options: Sequence[str], index: int) -> str:
         """What the model is expected to answer for the option at `index`."""

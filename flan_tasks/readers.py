@@ -1,8 +1,9 @@
 """Reads raw rows from a file in the format in which datasets are published.
 
 Formats by suffix, each also gzipped: .json (a list, one object per line, or nested), .jsonl, .tsv,
-.csv, .parquet, .tfrecord. A shard's number may follow the suffix: .tfrecord-00000-of-00002. Paths
-may be remote (gs://bucket/…); such a file is copied first.
+.csv, .parquet, .tfrecord; and .txt, a published few-shot prompt (see `prompt_files`). A
+shard's number may follow the suffix: .tfrecord-00000-of-00002. Paths may be remote (gs://bucket/…);
+such a file is copied first.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
+from flan_tasks import prompt_files
 from flan_tasks.errors import SourceError
 
 Row = dict[str, Any]
@@ -74,6 +76,7 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
       rows: path of the list of rows inside nested JSON, of a whole file or of each line, e.g.
         "data.paragraphs.qas": the other keys of every level are merged into the row, under their
         own names (of equal ones the innermost counts) and with their level, "paragraphs.context".
+        A text at its end is a published few-shot prompt, whose rows are its exemplars.
 
     Raises:
       SourceError: the file is damaged or not laid out like that; names file and line.
@@ -87,6 +90,7 @@ def read(path: str, *, columns: Sequence[str] = (), rows: str = "") -> Iterator[
         ".csv": lambda local: _read_table(local, columns, _csv_cells),
         ".parquet": _read_parquet,
         ".tfrecord": _read_tfrecord,
+        ".txt": _read_prompt,
     }
     if suffix not in readers:
         known = ", ".join(readers)
@@ -188,7 +192,9 @@ def _descend(
     node: Any, keys: list[str], above: Mapping[str, Any], level: str = ""
 ) -> Iterator[Row]:
     """The rows under `node`, each with what stands beside the path that leads to it."""
-    if isinstance(node, list):
+    if isinstance(node, str) and above and not keys:
+        yield from _prompt_rows(node)
+    elif isinstance(node, list):
         for child in node:
             yield from _descend(child, keys, above, level)
     elif not isinstance(node, dict):
@@ -234,6 +240,18 @@ def _read_table(
         if len(cells) != len(header):
             raise _Fault(f"{len(cells)} cells for the columns {', '.join(header)}", number)
         yield dict(zip(header, cells, strict=True))
+
+
+def _read_prompt(path: str) -> Iterator[Row]:
+    with _open(path) as file:
+        yield from _prompt_rows(_decoded(file.read()))
+
+
+def _prompt_rows(text: str) -> Iterator[Row]:
+    try:
+        yield from prompt_files.exemplars(text)
+    except ValueError as error:
+        raise _Fault(str(error)) from error
 
 
 def _read_parquet(path: str) -> Iterator[Row]:

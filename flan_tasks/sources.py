@@ -33,6 +33,8 @@ _SAMPLES = pathlib.Path(__file__).parent / "samples"
 _DEFAULT_STORE = "~/.cache/flan"
 # Of a dataset's samples, so many at the end are its validation and test split.
 HELD_OUT_SAMPLES = 4
+# What the others are: examples to learn from, be it in a prompt.
+_SHOWN = ("train", "exemplars")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +153,8 @@ def find_split(
 ) -> FoundSplit:
     """A split of the dataset, in a source of one kind.
 
-    The embedded samples are the same for every raw split; of them the split "train" is all but the
-    last four rows, and any other split those four.
+    The embedded samples are the same for every raw split; of them the split "train" (an evaluation
+    card's: "exemplars") is all but the last four rows, and any other split those four.
 
     Args:
       dataset: the dataset.
@@ -167,7 +169,7 @@ def find_split(
     """
     if kind == "samples":
         origin = _samples(dataset)
-        start, stop = (None, -HELD_OUT_SAMPLES) if split == "train" else (-HELD_OUT_SAMPLES, None)
+        start, stop = (None, -HELD_OUT_SAMPLES) if split in _SHOWN else (-HELD_OUT_SAMPLES, None)
         return FoundSplit(kind, (origin,), lambda: iter(list(origin.read())[start:stop]))
     parts = splits.parse(dataset.splits[split])
     found = [_locate(dataset, part.raw_split, kind, settings, fetch=fetch) for part in parts]

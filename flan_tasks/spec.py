@@ -22,6 +22,9 @@ SETTINGS_OF_COLLECTION: Mapping[str, tuple[str, ...]] = {
     "multilingual": ("zs_opt", "fs_opt"),
 }
 
+# What evaluation datasets are in (`flan_tasks.evaluation`); no mixture can hold it.
+EVALUATION = "evaluation"
+
 # Slots that the pipeline fills itself; every other slot names a field of the row.
 ANSWER_SLOT = "answer"
 OPTIONS_SLOT = "options"

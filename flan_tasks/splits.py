@@ -15,7 +15,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 _PART = re.compile(
-    r"(?P<name>[A-Za-z_]\w*)"
+    r"(?P<name>[A-Za-z_][\w-]*)"
     r"(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?"
 )
 

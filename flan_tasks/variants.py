@@ -87,8 +87,8 @@ class VariantPipeline:
         """
 
         def rows_of(name: str) -> store.PreparedSplit:
-            prepared = _prepared(self.dataset, name, settings, prepare_missing)
-            return drop_list.apply(self.dataset.name, name, prepared)
+            rows = prepared(self.dataset, name, settings, prepare_missing)
+            return drop_list.apply(self.dataset.name, name, rows)
 
         queries = rows_of(split)
         if not self.variant.few_shot or split == "train" or "train" not in self.dataset.splits:
@@ -205,9 +205,14 @@ def _styles(dataset: Dataset, variant: Variant) -> Sequence[Style]:
 _opened: dict[tuple[str, str, str], store.PreparedSplit] = {}
 
 
-def _prepared(
+def prepared(
     dataset: Dataset, split: str, settings: Settings, prepare_missing: bool
 ) -> store.PreparedSplit:
+    """The rows of a split, opened once.
+
+    Raises:
+      FlanError: see `store.open_split`.
+    """
     key = (dataset.name, split, settings.key)
     if key not in _opened:
         _opened[key] = store.open_split(dataset, split, settings, prepare_missing=prepare_missing)

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flan_tasks.spec import Answer, Dataset
+from flan_tasks.spec import EVALUATION, Answer, Dataset
 
 Value = str | int | list[str]
 Fields = dict[str, Value]
@@ -39,7 +39,8 @@ def cleaner(dataset: Dataset) -> CleanFunction:
         if fields.keys() != dataset.fields.keys():
             raise ValueError(f"cleaning gave {sorted(fields)}, not {sorted(dataset.fields)}")
         _check_answer(fields, dataset.answer)
-        if dataset.answer.options_from:
+        # A benchmark's options stay as published: their letters are answered with.
+        if dataset.answer.options_from and dataset.collection != EVALUATION:
             _drop_repeated_options(fields, dataset.answer)
         return fields
 
