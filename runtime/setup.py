@@ -27,6 +27,7 @@ setup(
         "flax>=0.12.8,<0.13",
         "gin-config>=0.5,<0.6",
         "jax>=0.10.2,<0.11",
+        "ml_dtypes>=0.6,<0.7",
         "numpy>=2.4,<3",
         "optax>=0.2.8,<0.3",
         "orbax-checkpoint>=0.12.8,<0.13",

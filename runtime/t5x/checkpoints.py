@@ -5,8 +5,8 @@ have not yet told of) and, where asked for, `data` (the position in the training
 files per process). A checkpoint appears under its final name only when all of it is written,
 checksums of its files last.
 
-As states are laid out as T5X lays them out, T5X restores these checkpoints, and here its own are
-restored: those that it writes through Orbax, and those of `t5x.legacy_checkpoints`.
+As states are laid out as T5X lays them out, T5X restores these checkpoints. Restored are here those
+of every format that `t5x.weights.sources` knows.
 """
 
 import contextlib
@@ -22,15 +22,19 @@ from etils import epath
 from flax import traverse_util
 from jax.experimental import multihost_utils
 
-from t5x import checksums, layout, legacy_checkpoints
+from t5x import checksums, layout
 from t5x.checkpoint_items import Position, PositionRestore, PositionSave, StateHandler, process_name
 from t5x.errors import T5XError
 from t5x.trainer import TrainState
+from t5x.weights import leaves as weights
+from t5x.weights import matching, placing, rules, sources, stacking
 
 _PREFIX = "checkpoint"
 _MISMATCHES_SHOWN = 5
 
-AbstractLeaves = dict[str, jax.ShapeDtypeStruct]
+Leaves = dict[str, Any]
+# Given what chooses leaves of a state, makes these afresh.
+Scratch = Callable[[Callable[[TrainState], Leaves]], Leaves]
 
 
 class DamagedCheckpointError(T5XError):
@@ -59,9 +63,7 @@ def step_of(path: epath.PathLike) -> int:
     """
     path = epath.Path(path).absolute()
     _check_is_checkpoint(path)
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    step = {"state/step": jax.ShapeDtypeStruct((), jnp.int32, sharding=here)}
-    return int(_read(path, step)["state/step"])
+    return sources.open_source(path).step or 0
 
 
 class CheckpointWriter:
@@ -171,44 +173,54 @@ def restore(
     *,
     optimizer: bool = True,
     dtype: str | None = "float32",
-    scratch: Callable[[], TrainState] | None = None,
+    scratch: Scratch | None = None,
+    transformations: Sequence[rules.Transformation] = (),
 ) -> TrainState:
     """Reads a checkpoint straight into the shards of the devices.
 
+    Every leaf has to be accounted for: those of the model in the checkpoint or from scratch, those
+    of the checkpoint in the model or left out by a rule.
+
     Args:
-        path: a `checkpoint_<step>` directory, of this engine or of T5X.
+        path: a checkpoint of any format in `sources.Format`.
         abstract_state: `jax.ShapeDtypeStruct` leaves with shardings: what the model expects.
-        optimizer: whether to read the optimizer's state; without it, `optimizer` is None.
+        optimizer: whether to read the optimizer's state; without it, `optimizer` is None. It is
+            None too where the format holds none.
         dtype: dtype of the restored parameters, or None for that of the checkpoint.
-        scratch: makes a fresh state, from which parameters are taken that the checkpoint lacks;
-            without it, a lacking parameter is an error. A fresh optimizer goes with it.
+        scratch: computes a part of a fresh state, which a function chooses. From it parameters are
+            taken that the checkpoint lacks; without it, a lacking parameter is an error. If any is
+            taken, `optimizer` is None.
+        transformations: see `t5x.weights.rules`.
 
     Raises:
         DamagedCheckpointError: its files are not what was written.
         T5XError: no such checkpoint, or one of another model; nothing has been read then.
     """
-    path = epath.Path(path).absolute()
+    path = _absolute(path)
     check(path)
-    found = _describe(path)
+    source = sources.open_source(path)
     wanted = layout.flatten(abstract_state)
-    missing = {name for name in wanted if name.startswith("target/") and name not in found}
-    fill_in = scratch is not None and bool(missing)
-    if fill_in or not optimizer:
-        abstract_state = TrainState(abstract_state.step, abstract_state.params, None)
-        wanted = layout.flatten(abstract_state)
-    lacking = {name: wanted[name].shape for name in layout.counts(wanted) - found.keys()}
-    wanted = {
-        name: _retyped(name, leaf, found, dtype)
-        for name, leaf in wanted.items()
-        if name not in lacking and not (fill_in and name in missing)
+    found = stacking.arrange(source.leaves, stacked=stacking.is_stacked(wanted))
+    found = rules.apply(found, wanted, transformations)
+    found.setdefault("state/step", weights.constant(layout.STEP_ZERO))
+    unread = {
+        name for name in wanted if name.startswith("target/") and not _is_whole(found.get(name))
     }
-    _check_same_model(path, wanted, found, with_optimizer=abstract_state.optimizer is not None)
+    if scratch is None:
+        unread = set()
+    if unread or not optimizer or source.format is sources.Format.HUGGING_FACE:
+        abstract_state = TrainState(abstract_state.step, abstract_state.params, None)
+    wanted = layout.flatten(abstract_state)
+    lacking = {name: wanted.pop(name).shape for name in layout.counts(wanted) - found.keys()}
+    with_optimizer = abstract_state.optimizer is not None
+    rows = matching.account(found, wanted, optimizer=with_optimizer)
+    _check_same_model(path, rows, fill_in=bool(unread))
+    if unread or transformations:
+        _say(f"{path}:\n{matching.table(rows)}")
 
-    leaves = _read(path, wanted)
-    if fill_in:
-        assert scratch is not None
-        fresh = scratch()
-        return layout.unflatten(layout.flatten(fresh) | leaves, like=fresh)
+    fresh = scratch(_chosen(unread)) if unread and scratch is not None else {}
+    targets = {name: _retyped(name, leaf, found, dtype) for name, leaf in wanted.items()}
+    leaves = placing.read(found, targets, fresh)
     for name, shape in lacking.items():
         # A copy, because a training step gives the memory of every leaf away.
         leaves[name] = jnp.copy(jnp.broadcast_to(leaves["state/step"], shape))
@@ -283,7 +295,7 @@ def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_finished(path: epath.Path) -> bool:
-    return legacy_checkpoints.is_one(path) or ocp.utils.is_checkpoint_finalized(path)
+    return (path / "checkpoint").is_file() or ocp.utils.is_checkpoint_finalized(path)
 
 
 def _check_is_checkpoint(path: epath.Path) -> None:
@@ -296,9 +308,7 @@ def _check_is_checkpoint(path: epath.Path) -> None:
             if near
             else "Check the path; nothing like a checkpoint lies beside it either.",
         )
-    if legacy_checkpoints.is_one(path):
-        return
-    if not (path / "state").exists() or not ocp.utils.is_checkpoint_finalized(path):
+    if ocp.utils.is_checkpoint_finalized(path) is False or not _has_arrays(path):
         below = [f"{_PREFIX}_{step}" for step in steps(path)]
         raise DamagedCheckpointError(
             "this is not a finished checkpoint",
@@ -309,43 +319,14 @@ def _check_is_checkpoint(path: epath.Path) -> None:
         )
 
 
-def _describe(path: epath.Path) -> AbstractLeaves:
-    """Shape and dtype of every leaf of a checkpoint, by name."""
-    if legacy_checkpoints.is_one(path):
-        return legacy_checkpoints.describe(path)
-    tree = ocp.PyTreeCheckpointHandler().metadata(path / "state").tree
-    return {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
-    }
-
-
-def _read(path: epath.Path, wanted: AbstractLeaves) -> dict[str, jax.Array]:
-    if legacy_checkpoints.is_one(path):
-        return legacy_checkpoints.read(path, wanted)
-    target = _nested(wanted)
-    restore_args = ocp.checkpoint_utils.construct_restore_args(target)
-    request = ocp.args.PyTreeRestore(target, restore_args=restore_args, partial_restore=True)
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-        tree = reader.restore(path, args=ocp.args.Composite(state=request))["state"]
-    return traverse_util.flatten_dict(tree, sep="/")
-
-
-def _check_same_model(
-    path: epath.Path, wanted: AbstractLeaves, found: AbstractLeaves, *, with_optimizer: bool
-) -> None:
-    """Refuses other shapes, and leaves too few or too many in the parts that are wanted."""
-    placeholders = {
-        name
-        for name in layout.momentum_slots(wanted) & found.keys()
-        if found[name].shape == layout.PLACEHOLDER.shape
-    }
-    parts = ("target/", "state/") if with_optimizer else ("target/",)
-    names = {name for name in found if name.startswith(parts)} - placeholders | wanted.keys()
+def _check_same_model(path: epath.Path, rows: Sequence[matching.Row], *, fill_in: bool) -> None:
+    """Refuses other shapes, and leaves too few or too many."""
+    accounted = {"matched", "resized", "missing"} if fill_in else {"matched"}
     differences = [
-        _difference(name, wanted.get(name), found.get(name))
-        for name in sorted(names, key=_parameters_first)
-        if _shape(wanted.get(name)) != _shape(found.get(name))
+        _difference(row)
+        for row in rows
+        if row.verdict not in accounted
+        and not (row.verdict == "resized" and row.covered == row.wanted)
     ]
     if not differences:
         return
@@ -354,33 +335,36 @@ def _check_same_model(
     raise T5XError(
         f"this checkpoint is another model's: {shown}" + (f"; and {more} more" if more > 0 else ""),
         where=str(path),
-        remedy=layout.stacking(wanted, found)
-        or "Use the model and optimizer that wrote it, or another MODEL_DIR. An initial "
+        remedy="Use the model and optimizer that wrote it, or another MODEL_DIR. An initial "
         "checkpoint needs no optimizer state with RestoreCheckpointConfig.strict = False, and new "
-        "parameters are initialized with fallback_to_scratch = True.",
+        "parameters are initialized with fallback_to_scratch = True; docs/checkpoints.md tells of "
+        f"rules for the rest.\n\n{matching.table(rows)}",
     )
 
 
-def _parameters_first(name: str) -> tuple[bool, str]:
-    return not name.startswith("target/"), name
+def _difference(row: matching.Row) -> str:
+    if row.found is None:
+        return f"{row.name} is not in it"
+    if row.wanted is None:
+        return f"{row.name} is not in the model"
+    if row.verdict == "resized":
+        return f"{row.name} needs new rows, and nothing initializes them"
+    return f"{row.name} is {list(row.found)} there and {list(row.wanted)} in the model"
 
 
-def _shape(leaf: jax.ShapeDtypeStruct | None) -> tuple[int, ...] | None:
-    return None if leaf is None else tuple(leaf.shape)
+def _is_whole(leaf: weights.Leaf | None) -> bool:
+    return leaf is not None and leaf.covered in (None, leaf.shape)
 
 
-def _difference(
-    name: str, expected: jax.ShapeDtypeStruct | None, found: jax.ShapeDtypeStruct | None
-) -> str:
-    if found is None:
-        return f"{name} is not in it"
-    if expected is None:
-        return f"{name} is not in the model"
-    return f"{name} is {list(found.shape)} there and {list(expected.shape)} in the model"
+def _chosen(names: set[str]) -> Callable[[TrainState], Leaves]:
+    def choose(state: TrainState) -> Leaves:
+        return {name: leaf for name, leaf in layout.flatten(state).items() if name in names}
+
+    return choose
 
 
 def _retyped(
-    name: str, leaf: jax.ShapeDtypeStruct, found: AbstractLeaves, dtype: str | None
+    name: str, leaf: jax.ShapeDtypeStruct, found: Mapping[str, weights.Leaf], dtype: str | None
 ) -> jax.ShapeDtypeStruct:
     """The leaf as it shall be read: parameters have a dtype of their own, or the file's."""
     if not name.startswith("target/") or name not in found:
@@ -388,6 +372,20 @@ def _retyped(
     return jax.ShapeDtypeStruct(
         leaf.shape, jnp.dtype(dtype or found[name].dtype), sharding=leaf.sharding
     )
+
+
+def _absolute(path: epath.PathLike) -> epath.Path:
+    return epath.Path(path).absolute()
+
+
+def _has_arrays(path: epath.Path) -> bool:
+    """Whether a checkpoint of a known format, though perhaps a damaged one, is there."""
+    return (path / "state").exists() or sources.is_one(path)
+
+
+def _say(what: str) -> None:
+    if jax.process_index() == 0:
+        print(what, flush=True)
 
 
 def _wait_for_all(what: str) -> None:

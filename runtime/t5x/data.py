@@ -25,6 +25,7 @@ ConverterClass: TypeAlias = Callable[..., seqio.FeatureConverter] | None
 
 _PACKING_SUFFIXES = ("_segment_ids", "_positions")
 _NAMES_SUGGESTED = 3
+_THREADS = 2
 
 
 def hide_accelerators_from_tensorflow() -> None:
@@ -160,34 +161,68 @@ def converted(
     return features
 
 
-def evaluation_batches(
-    config: DatasetConfig,
-    task: seqio.Task,
-    max_batches: int | None,
-    converter_cls: ConverterClass = None,
-) -> Iterator[HostBatch]:
+class EvaluationBatches:
     """Batches of one pass over a task, `[batch_size, length]` all; the last one is filled up.
 
     Rows that fill up repeat the first row with `decoder_loss_weights` 0, so they count for nothing.
+
+    Args:
+        config: the evaluation dataset.
+        converter_cls: the model's.
     """
-    dataset = task.get_dataset(
-        sequence_length=lengths(config),
-        split=config.split,
-        shuffle=config.shuffle,
-        num_epochs=1,
-        use_cached=config.use_cached,
-        seed=config.seed,
-        trim_output_features=config.trim_output_features,
-    )
-    # Packing would warn of every further feature that the task gives for its metrics.
-    names = {name + suffix for name in task.output_features for suffix in ("", *_PACKING_SUFFIXES)}
-    known = dataset.map(lambda example: {n: x for n, x in example.items() if n in names})
-    batched = converted(known, config, converter_cls).batch(config.batch_size)
-    for batch in batched.take(-1 if max_batches is None else max_batches).as_numpy_iterator():
-        rows = len(batch["decoder_target_tokens"])
-        batch = filled_up(batch, config.batch_size)
-        batch["decoder_loss_weights"][rows:] = 0
-        yield batch
+
+    def __init__(self, config: DatasetConfig, converter_cls: ConverterClass = None) -> None:
+        self._config = config
+        self._converter_cls = converter_cls
+        self._conversions: dict[tuple, _Conversion] = {}
+
+    def of(self, task: seqio.Task, max_batches: int | None = None) -> Iterator[HostBatch]:
+        """Those of a task, the first `max_batches` of them."""
+        rows = self._rows(task)
+        kind = tuple(sorted(rows.element_spec.items()))
+        if kind not in self._conversions:
+            self._conversions[kind] = _Conversion(rows, self._config, self._converter_cls)
+        for batch in self._conversions[kind].batches(rows, max_batches):
+            count = len(batch["decoder_target_tokens"])
+            batch = filled_up(batch, self._config.batch_size)
+            batch["decoder_loss_weights"][count:] = 0
+            yield batch
+
+    def _rows(self, task: seqio.Task) -> tf.data.Dataset:
+        config = self._config
+        dataset = task.get_dataset(
+            sequence_length=lengths(config),
+            split=config.split,
+            shuffle=config.shuffle,
+            num_epochs=1,
+            use_cached=config.use_cached,
+            seed=config.seed,
+            trim_output_features=config.trim_output_features,
+        )
+        # Packing would warn of every further feature that the task gives for its metrics.
+        names = {name + end for name in task.output_features for end in ("", *_PACKING_SUFFIXES)}
+        return dataset.map(lambda example: {n: x for n, x in example.items() if n in names})
+
+
+class _Conversion:
+    """From rows of one kind to batches: traced once, which takes longer than to run it often."""
+
+    def __init__(
+        self, rows: tf.data.Dataset, config: DatasetConfig, converter_cls: ConverterClass
+    ) -> None:
+        self._rows = rows
+        current = tf.data.Dataset.from_generator(
+            lambda: self._rows.as_numpy_iterator(), output_signature=rows.element_spec
+        )
+        self._batches = converted(current, config, converter_cls).batch(config.batch_size)
+
+    def batches(self, rows: tf.data.Dataset, max_batches: int | None) -> Iterator[HostBatch]:
+        """Those of other rows of that kind; one pass at a time."""
+        options = tf.data.Options()
+        # The thread that waits for a row is one of TensorFlow's own, of which there may be few.
+        options.threading.private_threadpool_size = _THREADS
+        self._rows = rows.with_options(options)
+        return self._batches.take(-1 if max_batches is None else max_batches).as_numpy_iterator()
 
 
 def filled_up(batch: Mapping[str, np.ndarray], rows: int) -> HostBatch:

@@ -6,14 +6,17 @@ All work on a step function `tokens_to_logits(tokens, cache) -> (logits, cache)`
 is 0. Everything but the step and its cache is static, so each function can run under `jax.jit`.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from t5x.errors import T5XError
+from t5x.top_k import top_k
 
 Cache = Any
 TokensToLogits = Callable[[jax.Array, Cache], tuple[jax.Array, Cache]]
@@ -22,6 +25,24 @@ EOS_ID = 1
 PAD_ID = 0
 IMPOSSIBLE = -jnp.inf  # The score of a sequence that does not exist.
 COLDEST = 1e-4  # Lower temperatures count as 0: logits divided by them could overflow.
+
+
+@flax.struct.dataclass
+class StationaryCache:
+    """A cache whose rows stay where they are when beams change places.
+
+    The step function that is given one with `ancestors` must look up there whose row it has to read
+    for which position; and it writes to each sequence's own row, as ever.
+
+    Attributes:
+        held: Any tree of arrays.
+        ancestors: `[batch, beams, length]` int32, set by `beam_search`: which beam's row holds what
+            each live sequence's token at each position, this step's included, has left. None if
+            every sequence has always been in its own row.
+    """
+
+    held: Any
+    ancestors: jax.Array | None = None
 
 
 class _Samples(NamedTuple):
@@ -47,6 +68,7 @@ def temperature_sample(
     temperature: float = 1.0,
     topk: int = 1,
     topp: float = 0.0,
+    rescale_log_probs: bool = True,
 ) -> tuple[jax.Array, jax.Array]:
     """Draws each token from the model's distribution; greedy as it stands.
 
@@ -63,35 +85,29 @@ def temperature_sample(
             0 is no limit.
         topp: Draw from the fewest tokens that have this probability together at this temperature,
             and those as likely as the last of them; 0 is no limit.
+        rescale_log_probs: Whether scores are of the distribution that is drawn from, as T5X's are:
+            0 if greedy. If not, they are of the model's own, before temperature and limits.
 
     Returns:
         Tokens `[batch, num_decodes, length]` int32, with 0 after the end, and scores
-        `[batch, num_decodes]` float32, ascending: the model's own log likelihood of each
-        sequence, before temperature and limits.
+        `[batch, num_decodes]` float32, ascending: the log likelihood of each sequence.
 
     Raises:
         T5XError: Arguments contradict each other, or `rng` is missing.
     """
-    rows = batch_size * num_decodes
     choose = _chooser(rng, temperature, topk, topp)
 
     def step(state: _Samples) -> _Samples:
         logits, cache = tokens_to_logits(state.newest, state.cache)
         logits = logits.astype(jnp.float32)
-        drawn = choose(state.position, logits)
-        return _append(state._replace(cache=cache), drawn, jax.nn.log_softmax(logits), eos_id)
+        drawn, limited = choose(state.position, logits)
+        gains = _log_likelihood(limited if rescale_log_probs else logits, drawn)
+        return _append(state._replace(cache=cache), drawn, gains, eos_id)
 
     final = jax.lax.while_loop(
         lambda state: (state.position < length) & ~jnp.all(state.ended),
         step,
-        _Samples(
-            position=jnp.zeros((), jnp.int32),
-            cache=cache,
-            tokens=jnp.full((rows, length), PAD_ID, jnp.int32),
-            newest=jnp.full(rows, PAD_ID, jnp.int32),
-            ended=jnp.zeros(rows, bool),
-            scores=jnp.zeros(rows, jnp.float32),
-        ),
+        _no_samples(cache, batch_size * num_decodes, length),
     )
     return _ascending(
         final.tokens.reshape(batch_size, num_decodes, length),
@@ -99,26 +115,47 @@ def temperature_sample(
     )
 
 
-def _append(state: _Samples, drawn: jax.Array, log_probs: jax.Array, eos_id: int) -> _Samples:
+def _no_samples(cache: Cache, rows: int, length: int) -> _Samples:
+    return _Samples(
+        position=jnp.zeros((), jnp.int32),
+        cache=cache,
+        tokens=jnp.full((rows, length), PAD_ID, jnp.int32),
+        newest=jnp.full(rows, PAD_ID, jnp.int32),
+        ended=jnp.zeros(rows, bool),
+        scores=jnp.zeros(rows, jnp.float32),
+    )
+
+
+def _log_likelihood(logits: jax.Array | None, tokens: jax.Array) -> jax.Array:
+    """The log probabilities `[rows]` of tokens by logits `[rows, vocab]`; 0 if those are None."""
+    if logits is None:
+        return jnp.zeros(tokens.shape, jnp.float32)
+    of_tokens = jnp.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
+    return of_tokens - jax.nn.logsumexp(logits, axis=-1)
+
+
+def _append(state: _Samples, drawn: jax.Array, gains: jax.Array, eos_id: int) -> _Samples:
     """Adds the drawn tokens `[rows]` and their scores to the sequences that have not ended."""
-    gain = jnp.take_along_axis(log_probs, drawn[:, None], axis=-1)[:, 0]
     newest = jnp.where(state.ended, PAD_ID, drawn).astype(jnp.int32)
     return state._replace(
         position=state.position + 1,
         tokens=state.tokens.at[:, state.position].set(newest),
         newest=newest,
         ended=state.ended | (newest == eos_id),
-        scores=state.scores + jnp.where(state.ended, 0.0, gain),
+        scores=state.scores + jnp.where(state.ended, 0.0, gains),
     )
 
 
 def _chooser(
     rng: jax.Array | None, temperature: float, topk: int, topp: float
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns what picks a token per row, given the position [] and logits `[rows, vocab]`."""
+) -> Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array | None]]:
+    """Returns what picks a token per row, given the position [] and logits `[rows, vocab]`.
+
+    It returns the tokens `[rows]`, and the logits they are drawn by, None if nothing is drawn.
+    """
     _check_sampling(temperature, topk, topp)
     if temperature < COLDEST or topk == 1:
-        return lambda position, logits: jnp.argmax(logits, axis=-1)
+        return lambda position, logits: (top_k(logits, 1)[1][:, 0], None)
     if rng is None:
         raise T5XError(
             "no random key was given to sample with",
@@ -126,14 +163,14 @@ def _chooser(
             remedy="Pass rng, or decode greedily with temperature=0.",
         )
 
-    def draw(position: jax.Array, logits: jax.Array) -> jax.Array:
+    def draw(position: jax.Array, logits: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = logits / temperature
         if topk:
             weakest = jax.lax.top_k(logits, min(topk, logits.shape[-1]))[0][:, -1:]
             logits = jnp.where(logits < weakest, -jnp.inf, logits)
         if topp:
             logits = _keep_nucleus(logits, topp)
-        return jax.random.categorical(jax.random.fold_in(rng, position), logits)
+        return jax.random.categorical(jax.random.fold_in(rng, position), logits), logits
 
     return draw
 
@@ -220,7 +257,8 @@ def beam_search(
 
     def step(state: _Beams) -> _Beams:
         newest = _newest_tokens(state)
-        logits, cache = tokens_to_logits(newest.reshape(-1), state.cache)
+        cache = _in_own_rows(state.cache, state.position)
+        logits, cache = tokens_to_logits(newest.reshape(-1), cache)
         log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
         return find_best(state, log_probs.reshape(*newest.shape, -1), cache)
 
@@ -253,6 +291,8 @@ def _first_beams(cache: Cache, batch_size: int, num_decodes: int, length: int) -
     empty = jnp.full((batch_size, num_decodes, length), PAD_ID, jnp.int32)
     # All beams start alike, so that only one may live: the others would find the same.
     only_first = jnp.where(jnp.arange(num_decodes) == 0, 0.0, IMPOSSIBLE)
+    if isinstance(cache, StationaryCache) and num_decodes > 1:
+        cache = dataclasses.replace(cache, ancestors=jnp.zeros_like(empty))
     return _Beams(
         position=jnp.zeros((), jnp.int32),
         cache=cache,
@@ -277,7 +317,7 @@ def _next_beams(
     batch, beams, vocab = log_probs.shape
     # Twice as many as beams: however many end (one per beam at most), enough are left to go on.
     candidates = (state.live_scores[:, :, None] + log_probs).reshape(batch, beams * vocab)
-    scores, choice = jax.lax.top_k(candidates, min(2 * beams, beams * vocab))
+    scores, choice = top_k(candidates, min(2 * beams, beams * vocab))
     parents, newest = choice // vocab, choice % vocab
     tokens = _gather(state.live_tokens, parents).at[:, :, state.position].set(newest)
     ends = newest == eos_id
@@ -315,11 +355,21 @@ def _brevity_penalty(alpha: float, length: jax.Array | int) -> jax.Array:
     return jnp.power((5.0 + length) / 6.0, alpha)
 
 
+def _in_own_rows(cache: Cache, position: jax.Array) -> Cache:
+    """Notes that the tokens at `position` go to the sequences' own rows."""
+    if not isinstance(cache, StationaryCache) or cache.ancestors is None:
+        return cache
+    own = jnp.arange(cache.ancestors.shape[1])
+    return dataclasses.replace(cache, ancestors=cache.ancestors.at[:, :, position].set(own))
+
+
 def _reorder(cache: Cache, parents: jax.Array) -> Cache:
     """Gives each live sequence the cache of the one it continues, by `parents`."""
     batch, beams = parents.shape
     if beams == 1:
         return cache
+    if isinstance(cache, StationaryCache) and cache.ancestors is not None:
+        return dataclasses.replace(cache, ancestors=_gather(cache.ancestors, parents))
     rows = (jnp.arange(batch)[:, None] * beams + parents).reshape(-1)
     return jax.tree.map(lambda x: jnp.take(x, rows, axis=0) if x.ndim else x, cache)
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 from etils import epath
 from jax.sharding import NamedSharding, PartitionSpec
 
-from t5x import data, progress
+from t5x import data, length_buckets, progress
 from t5x.errors import T5XError
 from t5x.partitioning import PjitPartitioner
+from t5x.speed import Speed
 from t5x.trainer import Trainer
 from t5x.utils import DatasetConfig
 
@@ -49,7 +50,7 @@ class TeacherForcedEvaluator:
         self._trainer = trainer
         self._sharding = partitioner.batch_sharding
         self._eval_steps = eval_steps
-        self._converter_cls = converter_cls
+        self._batches_of = data.EvaluationBatches(config, converter_cls)
         self._name = data.find_provider(config).name
         self._tasks = data.tasks_with_split(config)
         self._cache: dict[str, list[data.HostBatch]] = {}
@@ -79,7 +80,7 @@ class TeacherForcedEvaluator:
     def _batches(self, task: seqio.Task) -> Any:
         if task.name in self._cache:
             return self._cache[task.name]
-        batches = data.evaluation_batches(self._config, task, self._eval_steps, self._converter_cls)
+        batches = self._batches_of.of(task, self._eval_steps)
         if not self._config.use_memory_cache:
             return batches
         return self._cache.setdefault(task.name, list(batches))
@@ -134,11 +135,19 @@ class InferenceEvaluator:
             "predict_with_aux_fn": run.over(model.predict_batch_with_aux, takes_rng=True),
             "score_fn": run.over(model.score_batch),
         }
+        self._speeds = {name: Speed() for name in self._functions}
 
-    def evaluate(self, params: Any, step: int) -> Metrics:
-        """Metrics by task name, in process 0; an empty dict in the others. Loggers have run."""
+    def evaluate(self, params: Any, step: int, request: Mapping[str, Any] | None = None) -> Metrics:
+        """Metrics by task name, in process 0; an empty dict in the others. Loggers have run.
+
+        Args:
+            params: the model's.
+            step: the step that they are of.
+            request: JSON values that tell the parameters and the configuration from all others, for
+                evaluators that can make use of that.
+        """
         functions = {
-            name: lambda dataset, function=function: _for_seqio(function(params, dataset))
+            name: _ModelFunction(function, params, self._speeds[name], request)
             for name, function in self._functions.items()
         }
         future, _ = self._evaluator.evaluate(
@@ -156,12 +165,95 @@ class InferenceEvaluator:
                 raise _no_example(name, config.split, "infer_eval_dataset_cfg")
 
 
+class Evaluators:
+    """The evaluations of a training run, those that it has.
+
+    Args:
+        trainer: takes the steps of evaluation with teacher forcing.
+        model: what is trained.
+        partitioner: the mesh.
+    """
+
+    def __init__(self, trainer: Trainer, model: Any, partitioner: PjitPartitioner) -> None:
+        self._trainer = trainer
+        self._model = model
+        self._partitioner = partitioner
+        self._teacher_forced: TeacherForcedEvaluator | None = None
+        self._inference: InferenceEvaluator | None = None
+
+    def add_teacher_forced(self, config: DatasetConfig | None, eval_steps: int) -> None:
+        """Adds an evaluation with teacher forcing, if one is configured."""
+        if config is not None:
+            converter_cls = self._model.feature_converter_cls
+            self._teacher_forced = TeacherForcedEvaluator(
+                config, self._trainer, self._partitioner, eval_steps, converter_cls
+            )
+
+    def add_inference(
+        self,
+        config: DatasetConfig | None,
+        evaluator_cls: Callable[..., seqio.Evaluator],
+        log_dir: epath.PathLike,
+    ) -> None:
+        """Adds an evaluation by inference, if one is configured."""
+        if config is not None:
+            self._inference = InferenceEvaluator(
+                config, evaluator_cls, self._model, self._partitioner, log_dir
+            )
+
+    def __enter__(self) -> "Evaluators":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._inference:
+            self._inference.close()
+
+    def run(self, params: Any, step: int) -> Metrics:
+        """Metrics by the kind of evaluation and the task: `{"training_eval/rte": {…}}`."""
+        results = {}
+        if self._teacher_forced:
+            results["training_eval"] = self._teacher_forced.evaluate(params)
+        if self._inference:
+            results["inference_eval"] = self._inference.evaluate(params, step)
+        return {
+            f"{kind}/{task}": metrics
+            for kind, metrics_by_task in results.items()
+            for task, metrics in metrics_by_task.items()
+        }
+
+
+class _ModelFunction:
+    """What seqio's evaluator calls on a dataset, and may ask for more than the outputs."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        params: Any,
+        speed: Speed,
+        request: Mapping[str, Any] | None,
+    ) -> None:
+        self._function = function
+        self._params = params
+        self._speed = speed
+        self.request = request
+
+    def __call__(self, dataset: Any) -> Any:
+        self._speed.restart()
+        return _for_seqio(self._function(self._params, dataset, speed=self._speed))
+
+    def measured(self) -> dict[str, Any] | None:
+        """How fast the latest call was; see `Speed.result`."""
+        return self._speed.result()
+
+
 # What a function of a batch gave, row by row of the dataset: `[rows, ...]` leaves.
 Outputs = Any
 
 
 class BatchRunner:
-    """Runs functions of the model over datasets of any length, in batches of one shape.
+    """Runs functions of the model over datasets of any length, in batches of few shapes.
+
+    Rows of about the same input length share a batch; see `length_buckets`.
 
     Args:
         partitioner: places parameters and batches.
@@ -187,7 +279,8 @@ class BatchRunner:
         Returns:
             A function that gives the indices `[rows]` and the outputs `[rows, ...]`, in the
             dataset's order. Its dataset is a `tf.data.Dataset`, or an iterable of batches of pairs.
-            Its `rng`, folded with the number of the batch, makes the batch's key.
+            Its `rng`, folded with the number of the batch, makes the batch's key; its `speed` times
+            the batches.
         """
 
         def with_rng(params: Any, batch: Any, rng: jax.Array) -> Any:
@@ -196,21 +289,27 @@ class BatchRunner:
         jitted = jax.jit(with_rng, out_shardings=self._replicated)
 
         def run(
-            params: Any, dataset: Any, rng: jax.Array | None = None
+            params: Any, dataset: Any, rng: jax.Array | None = None, speed: Speed | None = None
         ) -> tuple[np.ndarray, Outputs]:
+            speed = speed or Speed()
             rng = jax.random.key(0) if rng is None else rng
             if isinstance(dataset, tf.data.Dataset):
                 dataset = dataset.batch(self._batch_size).as_numpy_iterator()
-            indices, outputs = [], []
-            for number, (index, batch) in enumerate(dataset):
-                with self._partitioner.scope():
-                    output = jitted(params, self._place(batch), jax.random.fold_in(rng, number))
+            places, indices, outputs = [], [], []
+            batches = length_buckets.by_length(dataset, self._batch_size)
+            for number, (place, index, batch) in enumerate(batches):
                 rows = len(index)
+                with self._partitioner.scope(), speed.batch(batch, rows) as timed:
+                    output = jitted(params, self._place(batch), jax.random.fold_in(rng, number))
+                    timed.append(jax.tree.map(lambda x, n=rows: np.asarray(x)[:n], output))
+                places.append(place)
                 indices.append(index)
-                outputs.append(jax.tree.map(lambda x, n=rows: np.asarray(x)[:n], output))
+                outputs += timed
             if not indices:
                 return np.zeros(0, np.int64), []
-            return np.concatenate(indices), jax.tree.map(lambda *x: np.concatenate(x), *outputs)
+            order = np.argsort(np.concatenate(places))
+            in_order = jax.tree.map(lambda *x: np.concatenate(x)[order], *outputs)
+            return np.concatenate(indices)[order], in_order
 
         return run
 

@@ -19,7 +19,7 @@ from absl import app, flags, logging
 from clu import metric_writers
 from etils import epath
 
-from t5x import dry_run, gin_errors, processes
+from t5x import compilation_cache, dry_run, gin_errors, processes
 
 _SEARCH_PATH_GROUP = "t5x.gin_search_paths"
 _PACKAGE_PARENT = str(epath.Path(__file__).parent.parent)
@@ -36,6 +36,12 @@ flags.DEFINE_multi_string(
 flags.DEFINE_list("gin_search_paths", ["."], "Directories in which gin files are looked for.")
 flags.DEFINE_string("tfds_data_dir", None, "Where TensorFlow Datasets finds and puts its data.")
 flags.DEFINE_list("seqio_additional_cache_dirs", [], "Further directories of cached tasks.")
+flags.DEFINE_string(
+    "jax_compilation_cache_dir",
+    None,
+    "Where compiled programs are kept for the next start; below MODEL_DIR or OUTPUT_DIR unless "
+    "this or JAX's variable of the same name says otherwise.",
+)
 flags.DEFINE_boolean(
     "multiprocess_gpu",
     False,
@@ -181,7 +187,8 @@ def _configured_call(function: Callable[..., Any]) -> None:
         if FLAGS.dry_run:
             print(dry_run.report(gin.config_str(), gin.get_bindings(configured), wanted))
         else:
-            configured()
+            with compilation_cache.given(FLAGS.jax_compilation_cache_dir):
+                configured()
 
 
 def _set_data_directories() -> None:

@@ -44,7 +44,7 @@ _FIXED = {  # What our network and decoding know one value of.
 }
 _EMBEDDING, _OUTPUT = "shared.weight", "lm_head.weight"
 # Other names of the embedding, and a bias that old checkpoints hold and no model ever used.
-_UNUSED = {
+UNUSED = {
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
     "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
@@ -125,12 +125,12 @@ def params_from_huggingface(
     _check_output(state, config)
     if _OUTPUT not in state and _EMBEDDING in state:
         state = {**state, _OUTPUT: state[_EMBEDDING]}
-    parameters = dict(_parameters(config))
-    known = {parameter.name for parameter in parameters.values()} | _UNUSED | {_OUTPUT}
+    expected = dict(parameters(config))
+    known = {parameter.name for parameter in expected.values()} | UNUSED | {_OUTPUT}
     unknown = sorted(set(state) - known)
     if unknown:
         _refuse_state(unknown[0], "is no parameter of such a model")
-    flat = {path: _read(state, parameter) for path, parameter in parameters.items()}
+    flat = {path: _read(state, parameter) for path, parameter in expected.items()}
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
@@ -145,13 +145,13 @@ def params_to_huggingface(
     """
     flat = traverse_util.flatten_dict(params, sep="/")
     state = {}
-    for path, (name, _, is_transposed) in _parameters(config):
+    for path, (name, _, is_transposed) in parameters(config):
         array = np.asarray(flat[path], np.float32)
         state[name] = np.ascontiguousarray(array.T if is_transposed else array)
     return state
 
 
-class _Parameter(NamedTuple):
+class Parameter(NamedTuple):
     """A parameter's name there, its shape here, and whether that is transposed."""
 
     name: str
@@ -159,7 +159,7 @@ class _Parameter(NamedTuple):
     is_transposed: bool
 
 
-def _read(state: Mapping[str, np.ndarray], parameter: _Parameter) -> np.ndarray:
+def _read(state: Mapping[str, np.ndarray], parameter: Parameter) -> np.ndarray:
     """Returns a parameter, float32, as it is here."""
     name, shape, is_transposed = parameter
     if name not in state:
@@ -171,25 +171,25 @@ def _read(state: Mapping[str, np.ndarray], parameter: _Parameter) -> np.ndarray:
     return np.ascontiguousarray(array.T if is_transposed else array)
 
 
-def _parameters(config: network.T5Config) -> Iterator[tuple[str, _Parameter]]:
-    """Yields the path of each parameter here, and what it is there."""
+def parameters(config: network.T5Config) -> Iterator[tuple[str, Parameter]]:
+    """Yields the path of each parameter here, side by side, and what it is there."""
     embed, vocab = config.emb_dim, config.vocab_size
-    yield "token_embedder/embedding", _Parameter(_EMBEDDING, (vocab, embed), False)
+    yield "token_embedder/embedding", Parameter(_EMBEDDING, (vocab, embed), False)
     if not config.logits_via_embedding:
-        yield "decoder/logits_dense/kernel", _Parameter(_OUTPUT, (embed, vocab), True)
+        yield "decoder/logits_dense/kernel", Parameter(_OUTPUT, (embed, vocab), True)
     yield from _stack_parameters(config, "encoder", config.num_encoder_layers)
     yield from _stack_parameters(config, "decoder", config.num_decoder_layers)
 
 
 def _stack_parameters(
     config: network.T5Config, stack: str, num_layers: int
-) -> Iterator[tuple[str, _Parameter]]:
+) -> Iterator[tuple[str, Parameter]]:
     bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
     yield (
         f"{stack}/relpos_bias/rel_embedding",
-        _Parameter(bias, (config.num_heads, _NUM_BUCKETS), True),
+        Parameter(bias, (config.num_heads, _NUM_BUCKETS), True),
     )
-    final_norm = _Parameter(f"{stack}.final_layer_norm.weight", (config.emb_dim,), False)
+    final_norm = Parameter(f"{stack}.final_layer_norm.weight", (config.emb_dim,), False)
     yield f"{stack}/{stack}_norm/scale", final_norm
     attentions = [("attention", "attention", "SelfAttention")]
     if stack == "decoder":
@@ -207,30 +207,28 @@ def _stack_parameters(
         yield from _mlp(config, f"{ours}/mlp", f"{theirs}.{part}.DenseReluDense")
 
 
-def _norm(config: network.T5Config, ours: str, theirs: str) -> Iterator[tuple[str, _Parameter]]:
-    yield f"{ours}/scale", _Parameter(f"{theirs}.layer_norm.weight", (config.emb_dim,), False)
+def _norm(config: network.T5Config, ours: str, theirs: str) -> Iterator[tuple[str, Parameter]]:
+    yield f"{ours}/scale", Parameter(f"{theirs}.layer_norm.weight", (config.emb_dim,), False)
 
 
-def _attention(
-    config: network.T5Config, ours: str, theirs: str
-) -> Iterator[tuple[str, _Parameter]]:
+def _attention(config: network.T5Config, ours: str, theirs: str) -> Iterator[tuple[str, Parameter]]:
     embed, joined = config.emb_dim, config.num_heads * config.head_dim
     for name in ("query", "key", "value"):
         yield (
             f"{ours}/{name}/kernel",
-            _Parameter(f"{theirs}.{name[0]}.weight", (embed, joined), True),
+            Parameter(f"{theirs}.{name[0]}.weight", (embed, joined), True),
         )
-    yield f"{ours}/out/kernel", _Parameter(f"{theirs}.o.weight", (joined, embed), True)
+    yield f"{ours}/out/kernel", Parameter(f"{theirs}.o.weight", (joined, embed), True)
 
 
-def _mlp(config: network.T5Config, ours: str, theirs: str) -> Iterator[tuple[str, _Parameter]]:
+def _mlp(config: network.T5Config, ours: str, theirs: str) -> Iterator[tuple[str, Parameter]]:
     num_branches = len(config.mlp_activations)
     names = [f"wi_{i}" for i in range(num_branches)] if num_branches > 1 else ["wi"]
     for name in names:
         shape = (config.emb_dim, config.mlp_dim)
-        yield f"{ours}/{name}/kernel", _Parameter(f"{theirs}.{name}.weight", shape, True)
+        yield f"{ours}/{name}/kernel", Parameter(f"{theirs}.{name}.weight", shape, True)
     shape = (config.mlp_dim, config.emb_dim)
-    yield f"{ours}/wo/kernel", _Parameter(f"{theirs}.wo.weight", shape, True)
+    yield f"{ours}/wo/kernel", Parameter(f"{theirs}.wo.weight", shape, True)
 
 
 def _scales_output(settings: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ import seqio
 import tensorflow as tf
 from etils import epath
 
-from t5x import checkpoints, data, gin_utils
+from t5x import checkpoints, compilation_cache, data, gin_utils
 from t5x.errors import T5XError
 from t5x.evaluation import BatchRunner
 from t5x.partitioning import PjitPartitioner
@@ -83,6 +83,7 @@ def infer(
         abstract_inference_state(model, partitioner),
         optimizer=False,
         dtype=restore_checkpoint_cfg.dtype,
+        transformations=restore_checkpoint_cfg.transformations(),
     )
     if shard_id == 0:
         summarize_config_fn(output_dir, None, 0)
@@ -97,7 +98,9 @@ def infer(
         chunk_size = checkpoint_period * dataset_cfg.batch_size
         run_task = functools.partial(run, state.params)
         converter_cls = model.feature_converter_cls
-        _Job(task, dataset_cfg, converter_cls, shard, run_task, to_row, chunk_size).write(files[-1])
+        job = _Job(task, dataset_cfg, converter_cls, shard, run_task, to_row, chunk_size)
+        with compilation_cache.kept_in(output_dir):
+            job.write(files[-1])
     return [file.path for file in files]
 
 

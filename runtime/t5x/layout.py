@@ -21,6 +21,8 @@ from t5x.trainer import TrainState
 # What T5X's Adafactor writes for a moment that it doesn't keep.
 PLACEHOLDER = np.zeros((1,), np.float32)
 
+STEP_ZERO = np.int32(0)
+
 
 def flatten(state: TrainState) -> dict[str, Any]:
     """The leaves of a state by name."""
@@ -40,15 +42,6 @@ def momentum_slots(names: Iterable[str]) -> set[str]:
 def counts(names: Iterable[str]) -> set[str]:
     """Those among the leaves for which the step stands in where T5X wrote the checkpoint."""
     return {name for name in names if name.startswith("state/") and name.endswith("/count")}
-
-
-def stacking(wanted: Iterable[str], found: Iterable[str]) -> str | None:
-    """What to do if one has its layers stacked and the other side by side; None if they agree."""
-    is_stacked = [any("/layers/" in name for name in names) for names in (wanted, found)]
-    if is_stacked[0] == is_stacked[1]:
-        return None
-    kind = "stacked" if is_stacked[1] else "side by side"
-    return f"Its layers lie {kind}: set network.T5Config.scan_layers = {is_stacked[1]}."
 
 
 def _names(state: TrainState) -> list[str]:

@@ -1,5 +1,6 @@
 """What the trainer and the launchers know of a model: initial state, loss, predictions, scores."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -196,16 +197,15 @@ class EncoderDecoderModel:
 
     def _prepare_decoding(
         self, params: Params, inputs: jax.Array, num_decodes: int, length: int
-    ) -> tuple[decoding.TokensToLogits, decoding.Cache]:
+    ) -> tuple[decoding.TokensToLogits, decoding.StationaryCache]:
         """Encodes the inputs; returns the decoder's step for them and its empty cache."""
         encoded = self.module.apply(
             {"params": params}, inputs, enable_dropout=False, method="encode"
         )
-        # Row b * num_decodes + d decodes input b: both decoding functions count on that.
-        encoded = jnp.repeat(encoded, num_decodes, axis=0)
-        inputs = jnp.repeat(inputs, num_decodes, axis=0)
 
-        def decode(variables: dict, tokens: jax.Array, mutable: list[str]) -> tuple:
+        def decode(
+            variables: dict, tokens: jax.Array, ancestors: jax.Array | None, mutable: list[str]
+        ) -> tuple:
             return self.module.apply(
                 {"params": params, **variables},
                 encoded,
@@ -215,21 +215,23 @@ class EncoderDecoderModel:
                 enable_dropout=False,
                 decode=True,
                 max_decode_length=length,
+                ancestors=ancestors,
                 mutable=mutable,
                 method="decode",
             )
 
-        first_tokens = jnp.zeros(inputs.shape[0], jnp.int32)
-        _, initial = decode({}, first_tokens, mutable=["cache", "memory"])
+        # Row b * num_decodes + d decodes input b: both decoding functions count on that.
+        first_tokens = jnp.zeros(inputs.shape[0] * num_decodes, jnp.int32)
+        _, initial = decode({}, first_tokens, None, mutable=["cache", "memory"])
 
         def tokens_to_logits(
-            tokens: jax.Array, cache: decoding.Cache
-        ) -> tuple[jax.Array, decoding.Cache]:
-            variables = {"cache": cache, "memory": initial["memory"]}
-            logits, updated = decode(variables, tokens, mutable=["cache"])
-            return logits[:, 0], updated["cache"]
+            tokens: jax.Array, cache: decoding.StationaryCache
+        ) -> tuple[jax.Array, decoding.StationaryCache]:
+            variables = {"cache": cache.held, "memory": initial["memory"]}
+            logits, updated = decode(variables, tokens, cache.ancestors, mutable=["cache"])
+            return logits[:, 0], dataclasses.replace(cache, held=updated["cache"])
 
-        return tokens_to_logits, initial["cache"]
+        return tokens_to_logits, decoding.StationaryCache(initial["cache"])
 
 
 def _loss_weights(batch: Batch) -> jax.Array:

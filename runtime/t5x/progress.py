@@ -1,11 +1,12 @@
 """What a run tells: a progress line on the console, TensorBoard, and `metrics.jsonl`."""
 
+import contextlib
 import datetime
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from etils import epath
 from t5x import processes
 
 _LIVE_SECONDS = 1.0
+_WAITING_TOO_LONG = 0.01  # share of a step
 
 
 def averages(sums: Mapping[str, Any]) -> dict[str, float]:
@@ -42,6 +44,14 @@ class TrainMeter:
         ]
         self._untimed = len(self._sums)
         self._since = time.monotonic()
+        self._waited = 0.0
+
+    @contextlib.contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Within it, the time that passes is spent on getting a batch."""
+        start = time.monotonic()
+        yield
+        self._waited += time.monotonic() - start
 
     def add(self, sums: Mapping[str, jax.Array]) -> None:
         """Takes the sums of one step, which may still be computing."""
@@ -57,13 +67,16 @@ class TrainMeter:
     def result(self) -> dict[str, float]:
         """Metrics of the steps since the last call: per token, and per second of wall time.
 
+        `seconds_waiting_for_data` are those of a step in which the host got its batch. The device
+        may have been busy with earlier steps meanwhile, so it is idle for no longer than these.
+
         `skipped_steps`, which don't count otherwise, are among them where the steps tell of any.
         """
         steps = jax.device_get(self._sums)
         now = time.monotonic()
         seconds = now - self._since
-        timed = steps[self._untimed :]
-        self._sums, self._untimed, self._since = [], 0, now
+        timed, waited = steps[self._untimed :], self._waited
+        self._sums, self._untimed, self._since, self._waited = [], 0, now, 0.0
         totals = {
             name: float(np.sum([step.get(name, 0.0) for step in steps])) for name in steps[-1]
         }
@@ -76,6 +89,7 @@ class TrainMeter:
                 "gradient_norm": totals["gradient_norm"] / taken if taken else float("nan"),
                 "tokens_per_second": float(np.sum([step["tokens"] for step in timed])) / seconds,
                 "seconds_per_step": seconds / len(timed),
+                "seconds_waiting_for_data": waited / len(timed),
             }
             | skipped
         )
@@ -83,7 +97,7 @@ class TrainMeter:
     def restart_clock(self) -> None:
         """Leaves what happened since the last step (an evaluation, say) out of the speed."""
         if len(self._sums) == self._untimed:
-            self._since = time.monotonic()
+            self._since, self._waited = time.monotonic(), 0.0
 
 
 class MetricsLog:
@@ -101,6 +115,7 @@ class MetricsLog:
         self._writers: dict[str, metric_writers.MetricWriter] = {}
         self._path = self._directory / "metrics.jsonl"
         self._evaluated: set[int] = set()
+        self._evaluations: dict[int, dict[str, dict[str, Any]]] = {}
         if self._active:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._drop_lines_after(resume_step)
@@ -115,10 +130,7 @@ class MetricsLog:
             name: {key: _plain(value) for key, value in metrics.items()}
             for name, metrics in metrics_by_name.items()
         }
-        lines = [
-            {"step": step, "name": name} | {k: _for_json(v) for k, v in values.items()}
-            for name, values in plain.items()
-        ]
+        lines = [{"step": step, "name": name} | values for name, values in as_json(plain).items()]
         with self._path.open("a") as file:
             file.write("".join(f"{json.dumps(line)}\n" for line in lines))
         for name, values in plain.items():
@@ -130,9 +142,19 @@ class MetricsLog:
         """Whether an evaluation at this step is on record; all processes must ask."""
         return bool(processes.of_first(step in self._evaluated))
 
+    def evaluations(self) -> list[dict[str, dict[str, Any]]]:
+        """Metrics by name of the evaluations before the run was resumed; only process 0 knows."""
+        return [self._evaluations[step] for step in sorted(self._evaluations)]
+
     def text_writer(self) -> metric_writers.MetricWriter | None:
         """The TensorBoard writer of training, for texts; None in processes that don't write."""
         return self._writer("train") if self._active else None
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Flushes and closes all writers."""
@@ -152,7 +174,13 @@ class MetricsLog:
         kept = [entry for entry in entries if entry["step"] <= step]
         if half:  # All lines of an evaluation are written at once: its others may lack too.
             kept = [entry for entry in kept if entry["step"] < step or entry["name"] == "train"]
-        self._evaluated = {entry["step"] for entry in kept if entry["name"] != "train"}
+        for entry in kept:
+            if entry["name"] != "train":
+                self._evaluated.add(entry["step"])
+                of_step = self._evaluations.setdefault(entry["step"], {})
+                of_step[entry["name"]] = {
+                    key: x for key, x in entry.items() if key not in ("step", "name")
+                }
         temporary = self._path.with_name("metrics.jsonl.tmp")
         temporary.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept))
         temporary.replace(self._path)
@@ -181,10 +209,12 @@ class Console:
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Prints the metrics of `TrainMeter.result` in one line."""
         self._seconds_per_step = metrics["seconds_per_step"]
+        waiting = metrics["seconds_waiting_for_data"] / metrics["seconds_per_step"]
+        remark = f"  waiting for data {waiting:.0%}" if waiting > _WAITING_TOO_LONG else ""
         self.print(
             f"{self._position(step)}  loss {metrics['loss']:.4f}  "
             f"accuracy {metrics['accuracy']:.4f}  {metrics['tokens_per_second']:,.0f} tokens/s  "
-            f"{metrics['seconds_per_step']:.3g} s/step  ETA {self._eta(step)}"
+            f"{metrics['seconds_per_step']:.3g} s/step  ETA {self._eta(step)}{remark}"
         )
 
     def print(self, text: str) -> None:
@@ -201,6 +231,14 @@ class Console:
         if self._seconds_per_step is None:
             return "unknown"
         return str(datetime.timedelta(seconds=round(self._seconds_per_step * (self._last - step))))
+
+
+def as_json(metrics_by_name: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Metrics as JSON values."""
+    return {
+        name: {key: _for_json(_plain(value)) for key, value in metrics.items()}
+        for name, metrics in metrics_by_name.items()
+    }
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:

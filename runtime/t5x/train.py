@@ -24,6 +24,8 @@ use_hardware_rng: draw with XLA's generator, which is faster, and whose numbers 
     of device and mesh to another.
 summarize_config_fn: keeps the configuration for the record.
 inference_evaluator_cls: `seqio.Evaluator`, with its loggers bound by gin.
+concurrent_metrics: whether training goes on before an evaluation's metrics are known; never, here.
+actions: "TRAIN_EVAL" or "INFER_EVAL" -> what is done after such an evaluation, see `t5x.actions`.
 run_eval_before_training: whether to evaluate before the first step of a new run too, so that there
     is something to compare with.
 """
@@ -36,9 +38,19 @@ from typing import Any
 import jax
 import seqio
 
-from t5x import checkpoints, data, disk, gin_utils, manifest, progress
+from t5x import (
+    checkpoints,
+    compilation_cache,
+    data,
+    disk,
+    following,
+    gin_utils,
+    manifest,
+    progress,
+)
+from t5x.actions import Action, Actions
 from t5x.errors import T5XError
-from t5x.evaluation import InferenceEvaluator, TeacherForcedEvaluator
+from t5x.evaluation import Evaluators
 from t5x.partitioning import PjitPartitioner
 from t5x.preemption import Preempted, Preemption
 from t5x.trainer import Trainer, TrainState
@@ -73,6 +85,8 @@ def train(
     use_hardware_rng: bool = False,
     summarize_config_fn: gin_utils.ConfigSummary = gin_utils.summarize_gin_config,
     inference_evaluator_cls: Callable[..., seqio.Evaluator] = seqio.Evaluator,
+    concurrent_metrics: bool = False,
+    actions: Mapping[str, Sequence[Action]] | None = None,
     run_eval_before_training: bool = True,
 ) -> tuple[int, TrainState]:
     """Trains; the module's docstring explains the arguments.
@@ -85,35 +99,33 @@ def train(
     Raises:
         T5XError: something configured doesn't fit, a loss is not finite, or the disk is full.
     """
+    stopping = Actions(actions, concurrent_metrics)
     key = jax.random.key(random_seed or 0, impl="rbg" if use_hardware_rng else None)
     with disk.fullness_explained(model_dir), contextlib.ExitStack() as stack:
         preemption = stack.enter_context(Preemption())
-        converter_cls = model.feature_converter_cls
         batches = stack.enter_context(_opened(train_dataset_cfg, model, partitioner))
         trainer = trainer_cls(
             model=model, partitioner=partitioner, rng=key, input_shapes=batches.shapes
         )
-        evaluators = stack.enter_context(_Evaluators())
-        if train_eval_dataset_cfg:
-            evaluators.teacher_forced = TeacherForcedEvaluator(
-                train_eval_dataset_cfg, trainer, partitioner, eval_steps, converter_cls
-            )
-        if infer_eval_dataset_cfg:
-            evaluators.inference = InferenceEvaluator(
-                infer_eval_dataset_cfg, inference_evaluator_cls, model, partitioner, model_dir
-            )
+        evaluators = stack.enter_context(Evaluators(trainer, model, partitioner))
+        evaluators.add_teacher_forced(train_eval_dataset_cfg, eval_steps)
+        evaluators.add_inference(infer_eval_dataset_cfg, inference_evaluator_cls, model_dir)
         start = _find_start(trainer, batches, checkpoint_cfg, model_dir)
         last_step = _last_step(start.step, total_steps, relative_steps, checkpoint_cfg.restore)
         manifest.keep(train_dataset_cfg, model_dir, is_new=start.is_new)
         start.set_damaged_aside()
-        log = progress.MetricsLog(model_dir, None if start.is_new else start.step)
-        stack.callback(log.close)
+        following.unmark_end(model_dir)
+        stack.enter_context(compilation_cache.kept_in(model_dir))
+        log = stack.enter_context(progress.MetricsLog(model_dir, start.resumes_at))
         summarize_config_fn(model_dir, log.text_writer(), start.step)
         watch = Watch(model_dir, batches, model, trainer.max_skipped_steps)
         saver = stack.enter_context(_Saver(checkpoint_cfg.save, model_dir, batches, watch))
         periods = _Periods(last_step, eval_period, stats_period)
-        loop = _Loop(trainer, batches, evaluators, log, watch, saver, preemption, periods)
-        return loop.run(start, run_eval_before_training)
+        loop = _Loop(trainer, batches, evaluators, log, watch, saver, preemption, periods, stopping)
+        step, state = loop.run(start, run_eval_before_training)
+    if not loop.is_interrupted:
+        following.mark_end(model_dir, step)
+    return step, state
 
 
 @contextlib.contextmanager
@@ -145,6 +157,11 @@ class _Start:
     is_new: bool
     unreported: Sequence[Mapping[str, float]] = ()
     skipped: Sequence[checkpoints.DamagedCheckpointError] = ()
+
+    @property
+    def resumes_at(self) -> int | None:
+        """The step of the run's own checkpoint that it goes on from."""
+        return None if self.is_new else self.step
 
     def set_damaged_aside(self) -> None:
         """Says which newer checkpoints are damaged, and gets them out of the way."""
@@ -188,9 +205,14 @@ def _initial_state(trainer: Trainer, config: RestoreCheckpointConfig | None) -> 
         trainer.abstract_state,
         optimizer=config.strict,
         dtype=config.dtype or "float32",
-        scratch=trainer.initial_state if config.fallback_to_scratch else None,
+        scratch=trainer.initial_part if config.fallback_to_scratch else None,
+        transformations=config.transformations(),
     )
-    return state if state.optimizer is not None else trainer.with_fresh_optimizer(state)
+    if state.optimizer is not None:
+        return state
+    if jax.process_index() == 0:
+        print(f"The optimizer starts afresh: its state is not taken from {config.one_path()}.")
+    return trainer.with_fresh_optimizer(state)
 
 
 def _last_step(
@@ -253,32 +275,6 @@ class _Saver:
 
 
 @dataclasses.dataclass
-class _Evaluators:
-    teacher_forced: TeacherForcedEvaluator | None = None
-    inference: InferenceEvaluator | None = None
-
-    def __enter__(self) -> "_Evaluators":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.inference:
-            self.inference.close()
-
-    def run(self, state: TrainState, step: int) -> dict[str, dict[str, float]]:
-        """Metrics by the kind of evaluation and the task: `{"training_eval/rte": {…}}`."""
-        results = {}
-        if self.teacher_forced:
-            results["training_eval"] = self.teacher_forced.evaluate(state.params)
-        if self.inference:
-            results["inference_eval"] = self.inference.evaluate(state.params, step)
-        return {
-            f"{kind}/{task}": metrics
-            for kind, metrics_by_task in results.items()
-            for task, metrics in metrics_by_task.items()
-        }
-
-
-@dataclasses.dataclass
 class _Periods:
     last_step: int
     evaluation: int
@@ -298,37 +294,46 @@ class _Periods:
 class _Loop:
     trainer: Trainer
     batches: TrainingData
-    evaluators: _Evaluators
+    evaluators: Evaluators
     log: progress.MetricsLog
     watch: Watch
     saver: _Saver
     preemption: Preemption
     periods: _Periods
+    actions: Actions
+    is_interrupted: bool = False
 
     def run(self, start: _Start, evaluate_before_training: bool) -> tuple[int, TrainState]:
         """From the start to the last step, or the one to end after; gives it and the last state."""
         self._console = progress.Console(self.periods.last_step)
         state, step = start.state, start.step
         meter = progress.TrainMeter(start.unreported)
+        self._stops = self.actions.recall(self.log.evaluations())
         try:
             self.preemption.check(step)
             if self._is_missing_evaluation(start, evaluate_before_training):
                 self._evaluate(state, step)
             meter.restart_clock()
-            while step < self.periods.last_step:
+            while step < self.periods.last_step and not self._stops:
                 state, step = self._step(state, step + 1, meter)
                 self.preemption.check(step)
                 if self.periods.evaluates_at(step):
                     self._evaluate(state, step)
                     meter.restart_clock()
+            if self._stops:
+                self.saver.save(state, step, meter, now=True)
+                self._console.print(f"The run ends at step {step:,}: an action stopped it.")
         except Preempted:
+            self.is_interrupted = True
             self._end_early(state, step, start.step, meter)
         return step, state
 
     def _step(
         self, state: TrainState, step: int, meter: progress.TrainMeter
     ) -> tuple[TrainState, int]:
-        state, sums = self.trainer.train_step(state, next(self.batches))
+        with meter.waiting_for_data():
+            batch = next(self.batches)
+        state, sums = self.trainer.train_step(state, batch)
         meter.add(sums)
         self.watch.add(step, sums, self.batches.taken)
         self._console.tick(step)
@@ -359,13 +364,14 @@ class _Loop:
 
     def _evaluate(self, state: TrainState, step: int) -> None:
         with self.preemption.interrupting():
-            found = self.evaluators.run(state, step)
+            found = self.evaluators.run(state.params, step)
         self.log.write(step, found)
         lines = [
             f"  {name.replace('/', ' ', 1)}: {progress.in_words(found[name])}" for name in found
         ]
         if lines:
             self._console.print("\n".join([f"Evaluation at step {step:,}", *lines]))
+        self._stops = self.actions.run(state, found)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import optax
 from flax.core import meta
 from jax.sharding import NamedSharding, PartitionSpec
 
+from t5x.actions import EarlyStoppingAction as EarlyStoppingAction  # T5X has it here
 from t5x.errors import T5XError
 from t5x.partitioning import PjitPartitioner
 
@@ -114,11 +115,22 @@ class Trainer:
         with self._partitioner.scope():
             return self._init(self._init_rng)
 
+    def initial_part(self, choose: Callable[[TrainState], Any]) -> Any:
+        """What a function chooses of a fresh state, sharded; the rest of it is never there."""
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, choose(self.abstract_state))
+        part = jax.jit(lambda rng: choose(self._initialize(rng)), out_shardings=shardings)
+        with self._partitioner.scope():
+            return part(self._init_rng)
+
     def with_fresh_optimizer(self, state: TrainState) -> TrainState:
-        """The state with an optimizer that remembers nothing yet."""
+        """The state with an optimizer that remembers nothing yet, at the step of the state."""
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state.optimizer)
-        init = jax.jit(self._optimizer.init, out_shardings=shardings)
-        return TrainState(state.step, state.params, init(state.params))
+
+        def init(params: Any, step: jax.Array) -> Any:
+            return _at_step(step, self._optimizer.init(params))
+
+        fresh = jax.jit(init, out_shardings=shardings)(state.params, state.step)
+        return TrainState(state.step, state.params, fresh)
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update; `state` is consumed.
@@ -247,6 +259,23 @@ def _unless_not_finite(
     counted |= {name: sums[name] for name in ("tokens", "learning_rate")}
     counted["skipped"] = 1.0 - finite.astype(jnp.float32)
     return kept.replace(step=updated.step), counted
+
+
+def _at_step(step: jax.Array, optimizer: Any) -> Any:
+    """The optimizer's state with Adafactor's schedule at a step, as T5X has it.
+
+    It goes by the steps of the whole run, those of an initial checkpoint included, and so does
+    `Adafactor.step_offset`.
+    """
+
+    def counting(part: Any) -> Any:
+        return part._replace(count=jnp.full_like(part.count, step)) if _is_adafactor(part) else part
+
+    return jax.tree.map(counting, optimizer, is_leaf=_is_adafactor)
+
+
+def _is_adafactor(part: Any) -> bool:
+    return isinstance(part, optax.FactoredState)
 
 
 def _described(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:

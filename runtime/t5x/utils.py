@@ -16,6 +16,7 @@ from etils import epath
 
 from t5x import checkpoints
 from t5x.errors import T5XError
+from t5x.weights import rules
 
 _SAVE_DTYPES = (None, "float32", "bfloat16")
 _RESTORE_DTYPES = (None, "float32", "bfloat16", "float16")
@@ -104,12 +105,17 @@ class RestoreCheckpointConfig:
     """Which checkpoint to start from.
 
     Attributes:
-        path: a checkpoint ("specific"), or a directory of them ("latest", "all"); several are tried
+        path: a checkpoint ("specific") of any format that is known here (`t5x.weights.sources`), a
+            Hugging Face folder say, or a directory of them ("latest", "all"); several are tried
             in order. None or an empty list starts from scratch.
         mode: "specific", "latest" or "all" (evaluation only: one checkpoint after the other).
         strict: whether training needs the optimizer's state from the checkpoint too. Otherwise only
             step and parameters are read, and the optimizer starts afresh.
         fallback_to_scratch: initialize parameters that the checkpoint lacks.
+        assignment_map: (pattern, replacement) pairs that say which leaf of the checkpoint a leaf of
+            the model is; see `t5x.weights.rules.assign`.
+        state_transformation_fns: functions of the checkpoint's tree and the model's that give the
+            tree to take; they come after `assignment_map`. `t5x.weights` has some.
         dtype: of the parameters in memory: "float32", "bfloat16", "float16", or None for that of
             the checkpoint.
     """
@@ -119,10 +125,17 @@ class RestoreCheckpointConfig:
     strict: bool = True
     fallback_to_scratch: bool = False
     dtype: str | None = None
+    assignment_map: rules.AssignmentMap | None = None
+    state_transformation_fns: Sequence[rules.Transformation] = ()
 
     def __post_init__(self) -> None:
         _check_choice(self.mode, _RESTORE_MODES, "RestoreCheckpointConfig.mode")
         _check_choice(self.dtype, _RESTORE_DTYPES, "RestoreCheckpointConfig.dtype")
+
+    def transformations(self) -> list[rules.Transformation]:
+        """What the leaves of the checkpoint go through, in this order."""
+        first = [] if self.assignment_map is None else [rules.assign(self.assignment_map)]
+        return [*first, *self.state_transformation_fns]
 
     def checkpoint_paths(self, *, required: bool = False) -> list[epath.Path]:
         """The checkpoints to read, oldest first; one, but for mode "all"; none from scratch.

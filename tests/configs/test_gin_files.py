@@ -124,3 +124,15 @@ def test_xl_has_the_papers_hyperparameters(parse):
 def test_run_files_open_with_their_command(file):
     text = (ROOT / file).read_text()
     assert f"python -m {script_of(file)} --gin_file={pathlib.Path(file).name}" in text
+
+
+@pytest.mark.parametrize("start", ["t5", "flan"])
+def test_a_single_task_stops_on_its_own_metric_wherever_it_starts(parse, start):
+    parse("t5x_configs/single_task.gin")
+    gin.parse_config_file(f"gin/single_task/start_{start}.gin")
+    actions = gin.query_parameter("train_script.train.actions")["INFER_EVAL"]
+    action = actions[0].scoped_configurable_fn()
+    scored = {gin.query_parameter("%MIXTURE_OR_TASK_NAME"): {"accuracy": 60.0}}
+    assert [action.run(None, scored) for _ in range(6)] == [False] * 5 + [True]
+    initial = gin.query_parameter("%INITIAL_CHECKPOINT_PATH")
+    assert initial.startswith("gs://t5-data/pretrained_models/t5x/")

@@ -99,6 +99,10 @@ def test_evaluation_and_inference_of_the_checkpoint(run, trained):
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "bool_q_zs_opt: accuracy" in result.stdout
+    summary = json.loads((out / "evaluation" / "3" / "bool_q_zs_opt.json").read_text())
+    low, high = summary["intervals"]["accuracy"]
+    assert 0 <= low <= summary["metrics"]["accuracy"] <= high <= 100
+    assert summary["num_examples"] == 200 and summary["speed"]["sequences_per_second"] > 0
     out = run.base / "infer"
     result = run(
         "infer", "--gin_file=flan_tiny_infer.gin", f"--gin.INFER_OUTPUT_DIR='{out}'", *of_checkpoint

@@ -1,83 +1,75 @@
-"""Training in processes of its own, to be killed: forked where all imports are done already."""
+"""Runs of the toy model to which something happens, and what tells that they lost nothing by it."""
 
 import itertools
-import multiprocessing
+import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from forking import Fork, Forks
+from jax.experimental import multihost_utils
 from launching import toy_flags, train_bindings
 
-from t5x import checkpoint_items, evaluation, gin_utils, train, trainer
+from t5x import checkpoint_items, checkpoints, evaluation, gin_utils, processes, trainer
 
-ONE_DEVICE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-
-
-class Trainings:
-    """Starts trainings of the toy model, which share what they compile.
-
-    Args:
-        directory: for the compiled programs.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["crashing", "toy_tasks"])
-        self._cache = str(directory)
-
-    def start(self, model_dir: Path, hook: str = "", **changes) -> "Training":
-        """Starts one; `hook` names a function of this module that is called in it first."""
-        output = model_dir.with_name(f"{model_dir.name}.txt")
-        output.touch()
-        flags = toy_flags("t5x.train", **train_bindings(model_dir, **changes))
-        arguments = (flags, self._cache, str(output), hook)
-        process = self._context.Process(target=_train, args=arguments)
-        process.start()
-        return Training(process, model_dir, output)
+STEPS, PERIOD = 40, 10
+CHANGES = {
+    "MIXTURE_OR_TASK_NAME": "toy_packed",
+    "TRAIN_STEPS": STEPS,
+    "EVAL_PERIOD": 20,
+    "utils.SaveCheckpointConfig.period": PERIOD,
+    "train_script.train.stats_period": 7,  # so that checkpoints fall between reports
+    "train_script.train.infer_eval_dataset_cfg": None,
+    "train_script.train.run_eval_before_training": False,
+}
 
 
-class Training:
-    """A process that trains."""
-
-    def __init__(self, process, model_dir: Path, output: Path) -> None:
-        self._output = output
-        self._model_dir = model_dir
-        self.process = process
-
-    def ended(self, timeout: float = 300) -> tuple[int, str]:
-        """Waits for the exit code; gives it and what was printed."""
-        self.process.join(timeout)
-        if self.process.exitcode is None:
-            self.process.kill()
-            raise AssertionError(f"hangs after:\n{self._output.read_text()}")
-        return self.process.exitcode, self._output.read_text()
-
-    def wait_for(self, pattern: str, but_not: Sequence[Path] = (), timeout: float = 120) -> None:
-        """Waits until a file of the pattern is in the model's directory that was not there."""
-        end = time.monotonic() + timeout
-        while not set(self._model_dir.glob(pattern)) - set(but_not):
-            assert self.process.is_alive(), self._output.read_text()
-            assert time.monotonic() < end, f"no {pattern} after:\n{self._output.read_text()}"
-            time.sleep(0.005)
+def flags(directory: Path, **changes) -> list[str]:
+    """The command line of a training that ends in a few seconds."""
+    return toy_flags("t5x.train", **train_bindings(directory, **CHANGES | changes))
 
 
-def _train(flags: list[str], cache: str, output: str, hook: str) -> None:
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.environ["XLA_FLAGS"] = ONE_DEVICE
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    sys.modules["__main__"] = train
-    if hook:
-        globals()[hook]()
-    sys.exit(gin_utils.main(train.train, ["t5x.train", *flags]))
+def start(forks: Forks, directory: Path, hook: Callable[[], None] | None = None, **changes) -> Fork:
+    """Starts that training; `hook`, such as one of this module, is called in it first."""
+    output = directory.with_name(f"{directory.name}.txt")
+    return forks.start("t5x.train", flags(directory, **changes), output, hook=hook)
+
+
+def lines(directory: Path) -> list[dict]:
+    """metrics.jsonl without the clock."""
+    entries = map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())
+    clock = ("tokens_per_second", "seconds_per_step", "seconds_waiting_for_data")
+    return [{k: v for k, v in entry.items() if k not in clock} for entry in entries]
+
+
+def content(path: Path) -> tuple[dict, dict]:
+    """The state and the position in the data that a checkpoint holds."""
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        request = ocp.args.Composite(state=ocp.args.PyTreeRestore())
+        state = reader.restore(path.absolute(), args=request)["state"]
+    [position] = (path / "data").glob("process_*")
+    return jax.tree.map(np.asarray, state), json.loads(position.read_text())
+
+
+def assert_same_run(directory: Path, reference: Path) -> None:
+    """Bit by bit, at every checkpoint and in every line."""
+    assert lines(directory) == lines(reference)
+    assert set(checkpoints.steps(directory)) >= set(checkpoints.steps(reference))
+    for step in checkpoints.steps(reference):
+        assert_same_checkpoint(step, directory, reference)
+
+
+def assert_same_checkpoint(step: int, directory: Path, reference: Path) -> None:
+    """Bit by bit the same state and position."""
+    ours, theirs = (content(each / f"checkpoint_{step}") for each in (directory, reference))
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 def sigterm_while_compiling() -> None:
@@ -92,7 +84,7 @@ def sigterm_while_evaluating() -> None:
         _terminate()
         time.sleep(3600)
 
-    _before(evaluation.InferenceEvaluator, "evaluate", 1, linger)
+    _before(evaluation.TeacherForcedEvaluator, "evaluate", 1, linger)
 
 
 def sigterm_twice_while_a_checkpoint_is_written() -> None:
@@ -132,3 +124,19 @@ def nonsense_in_step_15() -> None:
         return update(self, state, {**batch, "decoder_loss_weights": bad})
 
     trainer.Trainer._update = poisoned
+
+
+def a_bug_in_process_1() -> None:
+    """While process 0 waits for it."""
+
+    def call(function):
+        settings = gin_utils.FLAGS
+        index = settings.process_index
+        processes.connect(settings.coordinator_address, 2, index, heartbeat_timeout=5)
+        assert processes.of_first(10 + index) == 10
+        if index == 1:
+            raise RuntimeError("a bug")
+        multihost_utils.sync_global_devices("which process 1 never reaches")
+
+    processes._FAREWELL_SECONDS = 1
+    gin_utils._configured_call = call

@@ -48,7 +48,7 @@ def assert_one_clear_message(outcome, *parts):
     assert outcome.code == 1, outcome
     for part in parts:
         assert part in outcome.err
-    message = outcome.err[outcome.err.index("Error: ") :]
+    message, *_table = outcome.err[outcome.err.index("Error: ") :].split("\n\n")
     assert "Traceback" not in outcome.err
     assert "In call to configurable" not in outcome.err
     assert message.count("\n") <= 2

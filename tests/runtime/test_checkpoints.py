@@ -146,14 +146,19 @@ def test_missing_parameters_come_from_scratch_if_asked(tmp_path):
     old, new = make_state(), make_state(extra=True)
     save(tmp_path, old)
     path = checkpoints.path_of(tmp_path, 3)
-    restored = checkpoints.restore(path, abstract(new), scratch=lambda: make_state(9, extra=True))
+    restored = checkpoints.restore(
+        path, abstract(new), scratch=lambda choose: choose(make_state(9, extra=True))
+    )
     assert_equal(restored.params["layer"], old.params["layer"])
     assert_equal(restored.params["head"], new.params["head"])
     assert int(restored.step) == 3
+    assert restored.optimizer is None
     with pytest.raises(T5XError, match="not in the model"):
         save(tmp_path / "wide", new)
         checkpoints.restore(
-            checkpoints.path_of(tmp_path / "wide", 3), abstract(old), scratch=make_state
+            checkpoints.path_of(tmp_path / "wide", 3),
+            abstract(old),
+            scratch=lambda choose: choose(make_state()),
         )
 
 

@@ -8,98 +8,101 @@ import signal
 import subprocess
 import sys
 
-import jax
+import crashing
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 import toy_tasks
-from crashing import ONE_DEVICE, Trainings
-from launching import HERE, RUNTIME, toy_flags, train_bindings
+from crashing import PERIOD, STEPS, assert_same_run, lines
+from forking import Forks, cached, xla_flags
+from launching import HERE, RUNTIME, Launcher
 
 from t5x import checkpoints
 
-STEPS, PERIOD = 40, 10
-CHANGES = {
-    "MIXTURE_OR_TASK_NAME": "toy_packed",
-    "TRAIN_STEPS": STEPS,
-    "EVAL_PERIOD": 20,
-    "utils.SaveCheckpointConfig.period": PERIOD,
-    "train_script.train.stats_period": 7,  # so that checkpoints fall between reports
-    "train_script.train.train_eval_dataset_cfg": None,
-    "train_script.train.run_eval_before_training": False,
-}
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """For compiled programs."""
+    return tmp_path_factory.mktemp("compiled")
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory):
-    return Trainings(tmp_path_factory.mktemp("compiled"))
+def forks(cache):
+    return Forks(cache)
 
 
 @pytest.fixture(scope="module")
-def whole(trainings, tmp_path_factory):
+def whole(forks, tmp_path_factory):
     """The directory of a run that nothing happened to."""
     directory = tmp_path_factory.mktemp("runs") / "whole"
-    code, output = trainings.start(directory, **CHANGES).ended()
+    code, output = crashing.start(forks, directory).ended()
     assert code == 0, output
     return directory
 
 
-def lines(directory):
-    """metrics.jsonl without the clock; evaluations may be repeated, so in one order."""
-    entries = map(json.loads, (directory / "metrics.jsonl").read_text().splitlines())
-    clock = ("tokens_per_second", "seconds_per_step")
-    return [{k: v for k, v in entry.items() if k not in clock} for entry in entries]
-
-
-def content(path):
-    """All that a checkpoint holds."""
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-        request = ocp.args.Composite(state=ocp.args.PyTreeRestore())
-        state = reader.restore(path.absolute(), args=request)["state"]
-    [position] = (path / "data").glob("process_*")
-    return jax.tree.map(np.asarray, state), json.loads(position.read_text())
-
-
-def assert_same_run(directory, reference):
-    """Bit by bit, at every checkpoint and in every line."""
-    assert lines(directory) == lines(reference)
-    assert set(checkpoints.steps(directory)) >= set(checkpoints.steps(reference))
-    for step in checkpoints.steps(reference):
-        ours, theirs = (content(each / f"checkpoint_{step}") for each in (directory, reference))
-        assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-
-
 # What happens to a run, one launch after the other, and how the launch ends; the last is let be.
 FATES = {
-    "kill at 0": -signal.SIGKILL,
-    "sigterm_while_compiling": "ends at step 1.",
-    "kill at 10": -signal.SIGKILL,
-    "sigterm_while_evaluating": "ends at step 20.",
-    "sigterm_twice_while_a_checkpoint_is_written": "ends at step",
-    "": 0,
+    crashing.sigterm_while_compiling: "ends at step 1.",
+    "killed while it writes checkpoint 10": -signal.SIGKILL,
+    crashing.nonsense_in_step_15: 1,
+    crashing.sigterm_while_evaluating: "ends at step 20.",
+    crashing.sigterm_twice_while_a_checkpoint_is_written: "ends at step",
+    None: 0,
 }
 
 
-def test_killed_and_preempted_again_and_again_equals_uninterrupted(trainings, whole, tmp_path):
-    """Killed while it starts and while it writes a checkpoint."""
-    directory = tmp_path / "unlucky"
-    for fate, end in FATES.items():
+def last_report(directory):
+    """The step of the last line of metrics.jsonl, if there is one."""
+    return lines(directory)[-1]["step"] if (directory / "metrics.jsonl").exists() else None
+
+
+@pytest.fixture(scope="module")
+def unlucky(forks, tmp_path_factory):
+    """The directory of a run that all of this happened to; by fate, how the launch ended."""
+    directory = tmp_path_factory.mktemp("runs") / "unlucky"
+    ends = {}
+    for fate in FATES:
+        is_killed = isinstance(fate, str)
         left_over = list(directory.glob("checkpoint_*"))
-        is_killed = fate.startswith("kill")
-        training = trainings.start(directory, "" if is_killed else fate, **CHANGES)
+        training = crashing.start(forks, directory, None if is_killed else fate)
         if is_killed:
-            if fate == "kill at 10":
-                training.wait_for("checkpoint_10*", but_not=left_over)
+            training.wait_for(directory, "checkpoint_10*", but_not=left_over)
             os.kill(training.process.pid, signal.SIGKILL)
-        code, output = training.ended()
+        ends[fate] = (*training.ended(), checkpoints.steps(directory), last_report(directory))
+    return directory, ends
+
+
+def test_whatever_happens_to_a_run_it_arrives_where_it_would_have_arrived(unlucky, whole):
+    """Killed, preempted, fed nonsense, and each time started again by the same command."""
+    directory, ends = unlucky
+    for fate, end in FATES.items():
+        code, output, saved, _ = ends[fate]
         assert code == (end if isinstance(end, int) else 0), output
         if isinstance(end, str):
             assert f"SIGTERM: the run {end}" in output
-            saved = max(checkpoints.steps(directory))
-            assert f"ends at step {saved}." in output
+            assert f"ends at step {max(saved)}." in output
     assert not list(directory.glob("*tmp*"))
     assert_same_run(directory, whole)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_its_examples(unlucky):
+    directory, ends = unlucky
+    _, output, saved, reported = ends[crashing.nonsense_in_step_15]
+    folder = directory / "not_finite" / "step_15"
+    assert f"Error: {folder}: the loss of step 15 is not finite" in output
+    assert max(saved) == 10
+    assert reported == 14
+
+    found = json.loads((folder / "process_00000-of-00001.json").read_text())
+    assert (found["step"], found["loss"], found["data"]) == (15, "nan", "toy_packed")
+    with np.load(folder / "process_00000-of-00001.npz") as batch:
+        for i, (origins, texts) in enumerate(zip(found["rows"], found["texts"], strict=True)):
+            row = toy_tasks.PackedMixture.row_at(origins[0]["at"], 0, toy_tasks.LENGTHS)
+            np.testing.assert_array_equal(batch["encoder_input_tokens"][i], row["inputs"])
+            marks = row["targets_segment_ids"]
+            assert texts["targets"] == [
+                toy_tasks.VOCABULARY.decode(row["targets"][marks == segment + 1].tolist())
+                for segment in range(len(origins))
+            ]
 
 
 def flip_a_bit(path):
@@ -125,7 +128,7 @@ def empty(path):
     path.mkdir()
 
 
-def test_damaged_checkpoints_are_skipped_by_name_and_reason(trainings, whole, tmp_path):
+def test_damaged_checkpoints_are_skipped_by_name_and_reason(forks, whole, tmp_path):
     directory = tmp_path / "damaged"
     shutil.copytree(whole, directory)
     damage = {40: flip_a_bit, 30: truncate, 20: empty}
@@ -136,7 +139,7 @@ def test_damaged_checkpoints_are_skipped_by_name_and_reason(trainings, whole, tm
     }
     for step, function in damage.items():
         function(directory / f"checkpoint_{step}")
-    code, output = trainings.start(directory, **CHANGES).ended()
+    code, output = crashing.start(forks, directory).ended()
     assert code == 0, output
     for step, reason in reasons.items():
         assert re.search(f"checkpoint_{step}: .*{reason}", output)
@@ -144,16 +147,17 @@ def test_damaged_checkpoints_are_skipped_by_name_and_reason(trainings, whole, tm
     assert_same_run(directory, whole)
 
 
-def test_a_run_without_a_whole_checkpoint_does_not_start_over(trainings, whole, tmp_path):
+def test_a_run_without_a_whole_checkpoint_does_not_start_over(whole, tmp_path, monkeypatch, capsys):
     directory = tmp_path / "damaged"
     shutil.copytree(whole, directory)
     for step in range(PERIOD, STEPS + 1, PERIOD):
         lose(directory / f"checkpoint_{step}")
     before = sorted(directory.rglob("*"))
-    code, output = trainings.start(directory, **CHANGES).ended()
-    assert code == 1
-    assert "none of which is whole" in output
-    assert output.count("data/process_00000-of-00001.json is missing") == STEPS // PERIOD
+    flags = crashing.flags(directory)
+    outcome = Launcher(monkeypatch, capsys).raw("t5x.train", *flags)
+    assert outcome.code == 1
+    assert "none of which is whole" in outcome.err
+    assert outcome.err.count("data/process_00000-of-00001.json is missing") == STEPS // PERIOD
     assert sorted(directory.rglob("*")) == before
 
 
@@ -166,15 +170,16 @@ exit $code
 """
 
 
-def test_a_full_disk_ends_the_run_and_damages_nothing(trainings, whole, tmp_path):
+def test_a_full_disk_ends_the_run_and_damages_nothing(forks, cache, whole, tmp_path):
     """The disk is a real one, of a megabyte, that nobody else sees."""
     directory = tmp_path / "small"
     directory.mkdir()
-    flags = toy_flags("t5x.train", **train_bindings(directory, **CHANGES))
-    command = [sys.executable, "-m", "t5x.train", *flags]
+    environment = {"PYTHONPATH": f"{RUNTIME}:{HERE}", "XLA_FLAGS": xla_flags()}
+    environment |= {name.upper(): str(value) for name, value in cached(cache).items()}
+    command = [sys.executable, "-m", "t5x.train", *crashing.flags(directory)]
     ended = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, directory, *command],
-        env=os.environ | {"PYTHONPATH": f"{RUNTIME}:{HERE}", "XLA_FLAGS": ONE_DEVICE},
+        env=os.environ | environment,
         capture_output=True,
         timeout=300,
         text=True,
@@ -191,33 +196,6 @@ def test_a_full_disk_ends_the_run_and_damages_nothing(trainings, whole, tmp_path
     assert max(found) < STEPS
     for step in found:
         checkpoints.check(kept / f"checkpoint_{step}")
-    code, output = trainings.start(kept, **CHANGES).ended()  # where there is room
+    code, output = crashing.start(forks, kept).ended()  # where there is room
     assert code == 0, output
     assert_same_run(kept, whole)
-
-
-def test_a_loss_that_is_no_number_ends_the_run_and_names_its_examples(trainings, whole, tmp_path):
-    """Then it is good sense that the same command goes on with."""
-    directory = tmp_path / "nonsense"
-    code, output = trainings.start(directory, "nonsense_in_step_15", **CHANGES).ended()
-    assert code == 1
-    folder = directory / "not_finite" / "step_15"
-    assert f"Error: {folder}: the loss of step 15 is not finite" in output
-    assert checkpoints.steps(directory) == [10]
-    assert max(entry["step"] for entry in lines(directory)) == 14
-
-    found = json.loads((folder / "process_00000-of-00001.json").read_text())
-    assert (found["step"], found["loss"], found["data"]) == (15, "nan", "toy_packed")
-    with np.load(folder / "process_00000-of-00001.npz") as batch:
-        for i, (origins, texts) in enumerate(zip(found["rows"], found["texts"], strict=True)):
-            row = toy_tasks.PackedMixture.row_at(origins[0]["at"], 0, toy_tasks.LENGTHS)
-            np.testing.assert_array_equal(batch["encoder_input_tokens"][i], row["inputs"])
-            marks = row["targets_segment_ids"]
-            assert texts["targets"] == [
-                toy_tasks.VOCABULARY.decode(row["targets"][marks == segment + 1].tolist())
-                for segment in range(len(origins))
-            ]
-
-    code, output = trainings.start(directory, **CHANGES).ended()
-    assert code == 0, output
-    assert_same_run(directory, whole)

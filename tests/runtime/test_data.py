@@ -20,12 +20,25 @@ CONFIG = DatasetConfig(
 def test_evaluation_reads_every_example_once_and_fills_up_without_weight():
     config = dataclasses.replace(CONFIG, split="validation", shuffle=False, pack=False)
     [task, _] = data.tasks_with_split(config)
-    batches = list(data.evaluation_batches(config, task, None))
+    batches = list(data.EvaluationBatches(config).of(task))
     assert [len(batch["encoder_input_tokens"]) for batch in batches] == [4, 4, 4]
     weights = np.concatenate([batch["decoder_loss_weights"] for batch in batches])
     assert np.count_nonzero(weights.any(axis=1)) == toy_tasks.NUM_VALIDATION
     assert not weights[toy_tasks.NUM_VALIDATION :].any()
-    assert len(list(data.evaluation_batches(config, task, 2))) == 2
+    assert len(list(data.EvaluationBatches(config).of(task, 2))) == 2
+
+
+def test_tasks_share_one_conversion_and_keep_their_rows():
+    config = dataclasses.replace(CONFIG, split="validation", shuffle=False)
+    tasks = data.tasks_with_split(config)
+    shared = data.EvaluationBatches(config)
+    for task in [*tasks, tasks[0]]:
+        alone = data.EvaluationBatches(config).of(task)
+        for batch, expected in zip(shared.of(task), alone, strict=True):
+            assert set(batch) == set(expected)
+            for name in batch:
+                np.testing.assert_array_equal(batch[name], expected[name])
+    assert len(shared._conversions) == 1
 
 
 def test_evaluation_of_a_packed_mixture_packs_its_tasks():
@@ -35,17 +48,17 @@ def test_evaluation_of_a_packed_mixture_packs_its_tasks():
     )
     converter_cls = toy_tasks.PackedRowsConverter
     [task, _] = data.tasks_with_split(config)
-    batches = list(data.evaluation_batches(config, task, None, converter_cls))
+    batches = list(data.EvaluationBatches(config, converter_cls).of(task))
     words = [example["targets"] for example in task.get_dataset(None, "validation", shuffle=False)]
     weight = sum(batch["decoder_loss_weights"].sum() for batch in batches)
     assert weight == sum(len(word) for word in words)
     assert batches[0]["encoder_segment_ids"].max() > 2
 
     rows = seqio.get_mixture_or_task("toy_packed")
-    [batch] = data.evaluation_batches(config, rows, 1, converter_cls)
+    [batch] = data.EvaluationBatches(config, converter_cls).of(rows, 1)
     assert batch["encoder_segment_ids"].max() == 2
     with pytest.raises(T5XError, match="come packed"):
-        list(data.evaluation_batches(config, rows, 1))
+        list(data.EvaluationBatches(config).of(rows, 1))
 
 
 class Device:

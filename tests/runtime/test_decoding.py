@@ -10,6 +10,7 @@ from table_model import EOS, TableModel
 
 from t5x import decoding
 from t5x.errors import T5XError
+from t5x.top_k import top_k
 
 VOCAB = 5
 
@@ -85,3 +86,54 @@ def test_refuses_contradictory_sampling(settings, message):
 def test_refuses_beams_that_make_no_sense(settings):
     with pytest.raises(T5XError, match=next(iter(settings))):
         decoding.beam_search(lambda t, c: (t, c), {}, batch_size=1, length=2, **settings)
+
+
+class HistoryModel:
+    """Its next token depends on all tokens so far, which its cache holds position by position."""
+
+    def __init__(self, batch, beams, length):
+        self.shape = (batch, beams, length)
+        self.table = jax.random.normal(jax.random.key(0), (97, VOCAB)) * 2
+
+    def cache(self):
+        return {"tokens": jnp.zeros((self.shape[0] * self.shape[1], self.shape[2]), jnp.int32)}
+
+    def in_own_rows(self, tokens, cache):
+        """The cache moves with the beams."""
+        held, position = cache
+        written = held["tokens"].at[:, position].set(tokens + 1)
+        return self._logits(written), ({"tokens": written}, position + 1)
+
+    def by_ancestors(self, tokens, cache):
+        """The cache stays, and each beam looks up who wrote its history."""
+        held, position = cache.held
+        written = held["tokens"].at[:, position].set(tokens + 1)
+        by_beam = written.reshape(self.shape)
+        history = jnp.take_along_axis(by_beam, cache.ancestors, axis=1).reshape(written.shape)
+        is_past = jnp.arange(self.shape[2]) <= position
+        return self._logits(history * is_past), cache.replace(
+            held=({"tokens": written}, position + 1)
+        )
+
+    def _logits(self, history):
+        primes = jnp.array([2, 3, 5, 7, 11, 13])[: self.shape[2]]
+        row_of_example = jnp.repeat(jnp.arange(self.shape[0]), self.shape[1])
+        return self.table[(history @ primes + 31 * row_of_example) % 97]
+
+
+def test_beams_that_look_up_their_ancestors_find_what_beams_that_move_find():
+    model = HistoryModel(6, 4, 6)
+    search = functools.partial(decoding.beam_search, batch_size=6, length=6, num_decodes=4)
+    start = (model.cache(), jnp.zeros((), jnp.int32))
+    wanted = jax.jit(functools.partial(search, model.in_own_rows))(start)
+    found = jax.jit(functools.partial(search, model.by_ancestors))(decoding.StationaryCache(start))
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+    assert len(np.unique(wanted[0][:, :, 0])) > 1, "no beam ever left the first one's path"
+
+
+@pytest.mark.parametrize(("size", "k"), [(1000, 1), (1000, 5), (385, 3), (384, 3), (128, 1)])
+def test_top_k_by_blocks_is_top_k(size, k):
+    """With many ties, and rows of which little or nothing is possible."""
+    x = np.random.default_rng(0).integers(0, 4, (50, size)).astype(np.float32)
+    x[40:] = np.where(np.arange(size) < np.arange(10)[:, None], x[40:], -np.inf)
+    jax.tree.map(np.testing.assert_array_equal, top_k(x, k), tuple(jax.lax.top_k(x, k)))

@@ -105,7 +105,9 @@ def test_wide_beam_search_finds_every_sequence(alpha):
 def test_greedy_takes_the_likeliest_token_each_time(dtype):
     # Few tokens, so that rounding to bfloat16 makes no ties.
     model = TableModel(3, batch=NUM_MODELS, vocab=3, length=6, dtype=jnp.dtype(dtype))
-    tokens, scores = model.decode(decoding.temperature_sample, temperature=0.0)
+    tokens, scores = model.decode(
+        decoding.temperature_sample, temperature=0.0, rescale_log_probs=False
+    )
     for example in range(NUM_MODELS):
         wanted: tuple[int, ...] = ()
         while len(wanted) < model.length and model.eos_id not in wanted:
@@ -139,6 +141,20 @@ def sequence_probabilities(model, example, **settings):
     return {tokens: probability for tokens, probability in found.items() if probability}
 
 
+@pytest.mark.parametrize(
+    "settings", [{"topk": 2, "temperature": 0.7}, {"topk": 0, "topp": 0.8}], ids=str
+)
+def test_scores_are_by_default_of_what_is_drawn_from(settings):
+    model = TableModel(4, batch=8, vocab=4, length=3)
+    tokens, scores = model.decode(
+        decoding.temperature_sample, num_decodes=20, rng=jax.random.key(0), **settings
+    )
+    for example in range(model.batch):
+        likelihood = sequence_probabilities(model, example, **settings)
+        wanted = [math.log(likelihood[model.until_eos(row)]) for row in tokens[example]]
+        np.testing.assert_allclose(scores[example], wanted, rtol=1e-4, atol=1e-4)
+
+
 def surprise(counts, probabilities):
     """p-value of counts (chi squared), with rare sequences taken together."""
     num_draws = sum(counts.values())
@@ -170,8 +186,9 @@ def test_whole_sequences_are_drawn_as_often_as_they_should_be(settings):
     num_draws = 4000
     model = TableModel(4, batch=8, vocab=4, length=3)
     tokens, scores = model.decode(
-        decoding.temperature_sample, num_decodes=num_draws, rng=jax.random.key(0), **settings
-    )
+        decoding.temperature_sample, num_decodes=num_draws, rng=jax.random.key(0),
+        rescale_log_probs=False, **settings,
+    )  # fmt: skip
     assert np.all(np.diff(scores) >= 0)
     for example in range(model.batch):
         drawn = [model.until_eos(row) for row in tokens[example]]
@@ -193,11 +210,22 @@ GREEDY = [
 ]
 
 
+def test_nothing_is_drawn_greedily_so_that_scores_are_0():
+    _, scores = TableModel(5).decode(decoding.temperature_sample)
+    assert not scores.any()
+
+
 @pytest.mark.parametrize("settings", [NO_LIMIT, GREEDY], ids=["no limit", "greedy"])
 def test_settings_that_mean_the_same_draw_the_same(settings):
     model = TableModel(5, batch=8)
     wanted, *others = (
-        model.decode(decoding.temperature_sample, num_decodes=4, rng=jax.random.key(1), **same)
+        model.decode(
+            decoding.temperature_sample,
+            num_decodes=4,
+            rng=jax.random.key(1),
+            rescale_log_probs=False,
+            **same,
+        )
         for same in settings
     )
     assert np.all(np.isfinite(wanted[1]))

@@ -1,5 +1,6 @@
 """The model as trainers and launchers use it: loss, metrics, predictions, scores."""
 
+import functools
 import pickle
 import subprocess
 import sys
@@ -106,6 +107,9 @@ def greedy_by_full_passes(model, params, inputs, length):
     return tokens[:, 1:]
 
 
+OWN_SCORES = {"rescale_log_probs": False}
+
+
 def has_inner_padding(tokens):
     """Whether token 0, which scoring takes for padding, was generated before the end, `[rows]`."""
     before_end = np.cumsum(tokens == decoding.EOS_ID, axis=-1) == 0
@@ -122,7 +126,8 @@ def raise_eos(params, by):
 def test_greedy_predictions_equal_those_without_a_cache(tiny_model, tiny_params, tiny_batch):
     params = raise_eos(tiny_params, 3.0)
     model = with_settings(tiny_model, decode_fn=decoding.temperature_sample)
-    predicted, aux = jax.jit(model.predict_batch_with_aux)(params, tiny_batch)
+    predict = functools.partial(model.predict_batch_with_aux, decoder_params=OWN_SCORES)
+    predicted, aux = jax.jit(predict)(params, tiny_batch)
     wanted = greedy_by_full_passes(model, params, tiny_batch["encoder_input_tokens"], 8)
     np.testing.assert_array_equal(predicted, wanted)
     assert len({int(np.sum(row > 0)) for row in wanted}) > 1, "all outputs have one length"
@@ -147,7 +152,8 @@ def test_predicts_by_beam_search_unless_told_otherwise(tiny_model, tiny_params, 
 
     def predict(params, batch):
         by_beams = tiny_model.predict_batch_with_aux(params, batch, decoder_params={"alpha": 0.0})
-        return by_beams, greedy_model.predict_batch_with_aux(params, batch)
+        greedy = greedy_model.predict_batch_with_aux(params, batch, decoder_params=OWN_SCORES)
+        return by_beams, greedy
 
     (tokens, aux), (greedy, greedy_aux) = jax.jit(predict)(params, tiny_batch)
     is_same = np.all(tokens == greedy, axis=1)

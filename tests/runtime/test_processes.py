@@ -3,27 +3,24 @@
 None of them can hang a test: all are killed when it ends, after `PATIENCE` seconds at the latest.
 """
 
-import contextlib
 import itertools
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 
+import crashing
 import numpy as np
 import pytest
 import seqio
 import toy_tasks
-from launching import HERE, RUNTIME, Launcher, toy_flags, train_bindings
+from forking import Forks
+from launching import Launcher, toy_flags, train_bindings
 
 from t5x import checkpoints, processes, training_data
 from t5x.errors import T5XError
 from t5x.utils import DatasetConfig
 
-PATIENCE = 240
+PATIENCE = 400
 CHANGES = {
     "MIXTURE_OR_TASK_NAME": "toy_full",
     "DROPOUT_RATE": 0.0,  # rows lie elsewhere in a batch, and would drop something else
@@ -39,52 +36,42 @@ EVALUATED = ("training_eval/toy_copy", "inference_eval/toy_copy")
 WITHOUT_EVALUATIONS = dict.fromkeys(EVALUATIONS)
 
 
-@contextlib.contextmanager
-def started(count, command, devices=1, **environment):
-    """That many processes, in order; `command` of an index and a port of their own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
-    paths = f"{RUNTIME}:{HERE}"
-    environment = os.environ | {"PYTHONPATH": paths, "XLA_FLAGS": flags} | environment
-    running = [
-        subprocess.Popen(
-            [sys.executable, *command(index, port)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+class Groups:
+    """Starts processes that make one run, and waits until all have ended; by then they are dead."""
+
+    def __init__(self, forks, outputs):
+        self._forks = forks
+        self._outputs = outputs
+        self._running = []
+
+    def run(self, count, script, flags=(), **settings):
+        """Gives their exit codes and outputs, in order."""
+        end = time.monotonic() + PATIENCE
+        self._running += (
+            group := self._forks.start_together(count, script, flags, self._outputs, **settings)
         )
-        for index in range(count)
-    ]
-    try:
-        yield running
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
+        ends = [process.ended(end - time.monotonic()) for process in group]
+        return [code for code, _ in ends], [output for _, output in ends]
+
+    def train(self, count, directory, settings, **changes):
+        flags = toy_flags("t5x.train", **train_bindings(directory, **CHANGES | changes))
+        return self.run(count, "t5x.train", [*flags, "--heartbeat_timeout=10"], **settings)
+
+    def kill(self):
+        for process in self._running:
+            process.process.kill()
 
 
-def training(directory, count, **changes):
-    """The command of each of `count` processes that train together."""
-    flags = toy_flags("t5x.train", **train_bindings(directory, **CHANGES | changes))
-
-    def command(index, port):
-        return [
-            *("-m", "t5x.train", *flags, "--multiprocess_gpu", f"--process_count={count}"),
-            *(f"--coordinator_address=127.0.0.1:{port}", f"--process_index={index}"),
-            *("--initialization_timeout=120", "--heartbeat_timeout=10"),
-        ]
-
-    return command
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
+    return Forks(tmp_path_factory.mktemp("compiled"))
 
 
-def outcomes(running):
-    """Exit codes and outputs, when all have ended."""
-    end = time.monotonic() + PATIENCE
-    outputs = [process.communicate(timeout=end - time.monotonic())[0] for process in running]
-    return [process.returncode for process in running], outputs
+@pytest.fixture
+def groups(forks, tmp_path_factory):
+    groups = Groups(forks, tmp_path_factory.mktemp("outputs"))
+    yield groups
+    groups.kill()
 
 
 def metrics(directory):
@@ -93,6 +80,7 @@ def metrics(directory):
     for line in lines:
         line.pop("tokens_per_second", None)
         line.pop("seconds_per_step", None)
+        line.pop("seconds_waiting_for_data", None)
     found = {(line.pop("step"), line.pop("name")): line for line in lines}
     assert len(found) == len(lines)
     return found
@@ -123,17 +111,15 @@ def single(tmp_path_factory):
     return directory
 
 
-def test_two_processes_of_which_one_is_killed_end_and_go_on_as_one_would(single, tmp_path):
+def test_two_processes_of_which_one_is_killed_end_and_go_on_as_one_would(single, groups, tmp_path):
     """Two devices each; parameters, and checkpoints, in parts over both."""
     killing = {"TOY_KILL_AT_ROW": "41", "TOY_KILL_AFTER": str(tmp_path / "checkpoint_3")}
-    command = training(tmp_path, 2, **WITHOUT_EVALUATIONS)
-    with started(2, command, devices=2, **killing) as running:
-        codes, outputs = outcomes(running)
+    settings = {"devices": 2, "environment": killing}
+    codes, outputs = groups.train(2, tmp_path, settings, **WITHOUT_EVALUATIONS)
     assert codes[1] == -signal.SIGKILL, outputs[1]
     assert codes[0] not in (0, -signal.SIGKILL), outputs[0]  # by itself
     assert checkpoints.steps(tmp_path) == [3]
-    with started(2, training(tmp_path, 2), devices=2) as running:
-        codes, outputs = outcomes(running)
+    codes, outputs = groups.train(2, tmp_path, {"devices": 2})
     assert codes == [0, 0], outputs
     found = metrics(tmp_path)
     assert sorted(found) == sorted(metrics(single))
@@ -143,36 +129,64 @@ def test_two_processes_of_which_one_is_killed_end_and_go_on_as_one_would(single,
     assert checkpoints.steps(tmp_path) == checkpoints.steps(single) == [3, 6, 8]
 
 
-def test_four_processes_with_a_model_axis_across_them_equal_one(single, tmp_path):
+def test_four_processes_with_a_model_axis_across_them_equal_one(single, groups, tmp_path):
     partitions = {"partitioning.PjitPartitioner.num_partitions": 2, "TRAIN_STEPS": 4}
-    with started(4, training(tmp_path, 4, **partitions, **WITHOUT_EVALUATIONS)) as running:
-        codes, outputs = outcomes(running)
+    codes, outputs = groups.train(4, tmp_path, {}, **partitions, **WITHOUT_EVALUATIONS)
     assert codes == [0] * 4, outputs
     found = metrics(tmp_path)
     assert list(found) == [(step, "train") for step in (1, 2, 3, 4)]
     assert_same_metrics(found, metrics(single))
 
 
-FAILING = """
-import sys, jax
-from jax.experimental import multihost_utils
-from t5x import gin_utils, processes
-index, port = map(int, sys.argv[1:])
-processes._FAREWELL_SECONDS = 1
-processes.connect(f"127.0.0.1:{port}", 2, index, heartbeat_timeout=5)
-assert processes.of_first(10 + index) == 10
-def fail():
-    if index == 1:
-        raise RuntimeError("a bug")
-    multihost_utils.sync_global_devices("which process 1 never reaches")
-gin_utils.main = lambda function, argv: function()
-gin_utils.run(fail)
-"""
+def asking(single, script, **changes):
+    """The command line to evaluate or infer with the last checkpoint, a part of a row at a time."""
+    output = {"t5x.eval": "EVAL_OUTPUT_DIR", "t5x.infer": "INFER_OUTPUT_DIR"}[script]
+    bindings = {
+        "MIXTURE_OR_TASK_NAME": "toy_copy",
+        "CHECKPOINT_PATH": str(single / "checkpoint_8"),
+        "utils.DatasetConfig.split": "validation",
+        "utils.DatasetConfig.batch_size": 8,
+        "partitioning.standard_logical_axis_rules.parameter_partitioning_dims": 2,
+    }
+    directory = changes.pop("to")
+    return toy_flags(script, **bindings, **{output: str(directory)}, **changes)
 
 
-def test_a_process_that_fails_says_why_and_ends_the_others():
-    with started(2, lambda index, port: ["-c", FAILING, str(index), str(port)]) as running:
-        codes, outputs = outcomes(running)
+def test_two_processes_evaluate_as_one_does(single, groups, tmp_path):
+    codes, outputs = groups.run(2, "t5x.eval", asking(single, "t5x.eval", to=tmp_path), devices=2)
+    assert codes == [0, 0], outputs
+    name = (8, "inference_eval/toy_copy")
+    assert_same_metrics({name: metrics(tmp_path)[name]}, metrics(single))
+    assert predictions(tmp_path) == predictions(single)
+
+
+def test_two_processes_infer_as_one_does(single, groups, tmp_path, monkeypatch, capsys):
+    """Ten examples in batches of eight: the last is not full."""
+    changes = {
+        "TASK_FEATURE_LENGTHS": toy_tasks.LENGTHS,
+        "utils.RestoreCheckpointConfig.dtype": "float32",
+        "infer_script.infer.checkpoint_period": 1,
+        "infer_script.infer.mode": "predict_with_aux",
+    }
+    one, two = (
+        asking(single, "t5x.infer", to=tmp_path / name, **changes) for name in ("one", "two")
+    )
+    assert Launcher(monkeypatch, capsys).raw("t5x.infer", *one).code == 0
+    codes, outputs = groups.run(2, "t5x.infer", two, devices=2)
+    assert codes == [0, 0], outputs
+    name = "toy_copy-predict_with_aux.jsonl-00000-of-00001"
+    expected, found = (
+        [json.loads(line) for line in (tmp_path / folder / name).read_text().splitlines()]
+        for folder in ("one", "two")
+    )
+    assert len(found) == 10
+    for row, other in zip(found, expected, strict=True):
+        assert row.pop("aux") == pytest.approx(other.pop("aux"), rel=1e-5)
+        assert row == other
+
+
+def test_a_process_that_fails_says_why_and_ends_the_others(groups):
+    codes, outputs = groups.run(2, "t5x.train", hook=crashing.a_bug_in_process_1)
     assert codes[1] == 1
     assert "RuntimeError: a bug" in outputs[1]
     assert codes[0] != 0

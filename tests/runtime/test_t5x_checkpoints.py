@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-import tensorstore as ts
 from flax import linen as nn
 from flax import serialization, traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from published import nested, write_legacy, write_orbax
 
 from t5x import adafactor, checkpoints, layout, utils
 from t5x.errors import T5XError
@@ -27,10 +27,6 @@ SHAPES = {
     "encoder/relpos_bias/rel_embedding": ((4, 32), {"v": (4, 32)}),
     "encoder/encoder_norm/scale": ((128,), {"v": (128,)}),
 }
-
-
-def nested(leaves):
-    return traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def sharding(*spec):
@@ -61,37 +57,6 @@ def abstract_state():
         ),
         state,
     )
-
-
-def write_orbax(folder, leaves):
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
-        state = ocp.args.PyTreeSave(jax.tree.map(jnp.asarray, nested(leaves)))
-        writer.save(folder, args=ocp.args.Composite(state=state))
-
-
-def write_legacy(folder, leaves, version=3):
-    """What is large goes into folders, in chunks; what is small into the MessagePack file."""
-    folder.mkdir(parents=True)
-    listed = {}
-    for name, value in leaves.items():
-        listed[name] = np.asarray(value)
-        if value.size > 32:
-            spec = {
-                "driver": "zarr",
-                "dtype": str(value.dtype),
-                "kvstore": {"driver": "file", "path": name.replace("/", ".") + "/"},
-                "metadata": {
-                    "shape": list(value.shape),
-                    "chunks": [-(-size // 2) for size in value.shape],
-                    "compressor": {"id": "gzip", "level": 1},
-                },
-            }
-            place = {"driver": "file", "path": f"{folder}/{spec['kvstore']['path']}"}
-            ts.open({**spec, "kvstore": place}, create=True).result().write(value).result()
-            # The folder's first home may have been a bucket.
-            listed[name] = {**spec, "kvstore": spec["kvstore"] | {"driver": "gfile"}}
-    contents = {"version": version, "optimizer": nested(listed)}
-    (folder / "checkpoint").write_bytes(serialization.msgpack_serialize(contents))
 
 
 @pytest.fixture(scope="module", params=[write_orbax, write_legacy], ids=["orbax", "legacy"])

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from t5x import data
+from t5x import adafactor, data
 from t5x.errors import T5XError
 from t5x.partitioning import PjitPartitioner, standard_logical_axis_rules
 from t5x.trainer import Trainer
@@ -156,6 +157,41 @@ def test_fresh_optimizer_equals_that_of_the_initial_state(trainer_and_batch):
         jax.tree.leaves(fresh.optimizer), jax.tree.leaves(initial.optimizer), strict=True
     ):
         np.testing.assert_array_equal(x, y)
+
+
+class Sloping:
+    """Its loss is the sum of parameters times the batch's numbers."""
+
+    def __init__(self, **settings):
+        rules = adafactor.standard_logical_factor_rules()
+        self.optimizer_def = adafactor.Adafactor(logical_factor_rules=rules, **settings)
+
+    def initial_variables(self, rng, input_shapes):
+        stack = nn.LogicallyPartitioned(jnp.ones((3, 8)), ("layers", "embed"))
+        return {"params": {"vector": jnp.ones(8), "stack": stack}}
+
+    def loss_fn(self, params, batch, dropout_rng):
+        params = nn.unbox(params)
+        loss = jnp.sum(batch["x"] * (params["vector"] + params["stack"].sum(0)))
+        return loss, {"loss": loss}
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_a_fresh_optimizer_goes_by_the_step_of_the_state(offset):
+    """Against T5X's rule, of a vector and of each in a stack alike: v averages from `step` on."""
+    xs = np.random.default_rng(3).normal(0, [[3], [1], [2]], (3, 8)).astype(np.float32)
+    model = Sloping(step_offset=offset, clipping_threshold=None, multiply_by_parameter_scale=False)
+    trainer, _ = make_trainer(model, {"x": np.zeros((8, 1), np.int32)})
+    state = trainer.with_fresh_optimizer(trainer.initial_state().replace(step=jnp.int32(1000)))
+    expected, v = np.ones(8), np.zeros(8)
+    for step, x in enumerate(xs.astype(np.float64), start=1000):
+        keep = 1 - (step - offset + 1.0) ** -0.8
+        v = keep * v + (1 - keep) * (x**2 + 1e-30)
+        expected -= 0.01 * (1 + step) * x / np.sqrt(v)
+        state, _ = trainer.train_step(state, {"x": jnp.asarray(xs[step - 1000])})
+    found = jax.device_get(state.params)
+    for parameter in (found["vector"], *found["stack"]):
+        np.testing.assert_allclose(parameter, expected, rtol=1e-4)
 
 
 def test_microbatches_add_up_in_float32(tiny_model):

@@ -43,15 +43,8 @@ def _failing(split: str, shuffle_files: bool = False, seed: int | None = None) -
     return _copying(split).map(map_example)
 
 
-_evaluations = 0
-
-
 def accuracy(targets: list[str], predictions: list[str]) -> dict[str, float]:
-    """Share of exact matches. Kills its own process at the evaluation that TOY_KILL_AT numbers."""
-    global _evaluations
-    _evaluations += 1
-    if os.environ.get("TOY_KILL_AT") == str(_evaluations):
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Share of exact matches."""
     return {"accuracy": float(np.mean([t == p for t, p in zip(targets, predictions, strict=True)]))}
 
 

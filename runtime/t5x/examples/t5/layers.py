@@ -10,11 +10,12 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+
+from t5x.examples.t5 import attention, cached
 
 Initializer = Callable[..., Any]
 
@@ -66,8 +67,15 @@ class Projection(nn.Module):
             (math.prod(inputs), math.prod(self.features)),
             jnp.float32,
         )
-        kernel = jnp.asarray(kernel, self.dtype).reshape(*inputs, *self.features)
-        return jnp.tensordot(jnp.asarray(x, self.dtype), kernel, axes=self.num_input_axes)
+        shape = (*inputs, *self.features)
+        if self.is_mutable_collection("memory") or self.has_variable("memory", "kernel"):
+            kernel = cached.remembered(
+                self, "kernel", lambda: cached.for_products(kernel, self.dtype).reshape(shape)
+            )
+        else:
+            kernel = jnp.asarray(kernel, self.dtype).reshape(shape)
+        x = jnp.asarray(x, self.dtype).astype(kernel.dtype)
+        return jnp.tensordot(x, kernel, axes=self.num_input_axes).astype(self.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -142,19 +150,6 @@ class GatedMlp(nn.Module):
         return project((x.shape[-1],), ("mlp", "embed"), name="wo")(hidden)
 
 
-@flax.struct.dataclass
-class CacheSlot:
-    """Where new keys and values go in a decoder's cache.
-
-    Attributes:
-        index: Position of the first of them, an int32 scalar.
-        length: Positions in the cache.
-    """
-
-    index: jax.Array
-    length: int = flax.struct.field(pytree_node=False)
-
-
 class Attention(nn.Module):
     """Multi-head attention without scaling of the logits (T5 folds that into initialization).
 
@@ -177,11 +172,11 @@ class Attention(nn.Module):
         self,
         x: jax.Array,
         source: jax.Array,
-        mask: jax.Array,
+        mask: jax.Array | attention.Sight,
         bias: jax.Array | None = None,
         *,
         deterministic: bool,
-        slot: CacheSlot | None = None,
+        slot: cached.CacheSlot | None = None,
         keep_memory: bool = False,
     ) -> jax.Array:
         """Lets every position of `x` attend to `source`.
@@ -189,34 +184,32 @@ class Attention(nn.Module):
         Args:
             x: `[batch, queries, embed]`.
             source: `[batch, keys, embed]`; `x` itself in self-attention.
-            mask: Booleans that broadcast to `[batch, heads, queries, keys]`; False hides a key.
-            bias: Added to the logits, broadcast like `mask`.
+            mask: Booleans that broadcast to `[batch, heads, queries, keys]`; False hides a key. Or
+                what they are made of, for long sequences: see `attention.in_parts`.
+            bias: Added to the logits, broadcast like `mask`; by distance if that is in parts.
             deterministic: True switches dropout off.
             slot: If given, keys and values of `source` are put there in the collection "cache",
                 and all that it holds is attended to. The call that creates it leaves it empty.
             keep_memory: If True, keys and values of `source` are computed once and kept in the
-                collection "memory"; later calls read them from there.
+                collection "memory"; later calls read them from there. `x` may have several rows
+                for each of `source`, one after the other.
 
         Returns:
             `[batch, queries, embed]`.
         """
-        key: jax.Array
-        value: jax.Array
         query = self._project("query", x)
-        if keep_memory and self.has_variable("memory", "cached_key"):
-            key = self.get_variable("memory", "cached_key")
-            value = self.get_variable("memory", "cached_value")
+        if slot is not None or keep_memory:
+            assert not isinstance(mask, attention.Sight)
+            mixed = self._decode(query, source, mask, bias, slot)
         else:
             key, value = self._project("key", source), self._project("value", source)
-        if keep_memory and self.is_mutable_collection("memory"):
-            self.put_variable("memory", "cached_key", key)
-            self.put_variable("memory", "cached_value", value)
-        if slot is not None:
-            key = self._append("cached_key", key, slot)
-            value = self._append("cached_value", value, slot)
-        weights = self._weights(query, key, mask, bias)
-        weights = dropout(self.dropout_rate)(weights, deterministic=deterministic)
-        mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value)
+            value = self._drop(value, deterministic=deterministic)
+            if self.float32_logits:
+                query, key = query.astype(jnp.float32), key.astype(jnp.float32)
+            if isinstance(mask, attention.Sight):
+                mixed = attention.in_parts(query, key, value, mask, bias)
+            else:
+                mixed = attention.at_once(query, key, value, mask, bias)
         return Projection(
             x.shape[-1:],
             ("joined_kv", "embed"),
@@ -241,27 +234,35 @@ class Attention(nn.Module):
         # In place of dividing the logits by sqrt(head_dim).
         return normal_fan_in(*args) / math.sqrt(self.head_dim)
 
-    def _append(self, name: str, new: jax.Array, slot: CacheSlot) -> jax.Array:
-        """Puts `new` into its slot; returns the whole cache, `[batch, length, heads, head_dim]`."""
-        is_new_cache = not self.has_variable("cache", name)
-        shape = (new.shape[0], slot.length, *new.shape[2:])
-        cache = self.variable("cache", name, jnp.zeros, shape, new.dtype)
-        if not is_new_cache:
-            cache.value = jax.lax.dynamic_update_slice_in_dim(cache.value, new, slot.index, axis=1)
-        return cache.value
-
-    def _weights(
-        self, query: jax.Array, key: jax.Array, mask: jax.Array, bias: jax.Array | None
+    def _decode(
+        self,
+        query: jax.Array,
+        source: jax.Array,
+        mask: jax.Array,
+        bias: jax.Array | None,
+        slot: cached.CacheSlot | None,
     ) -> jax.Array:
-        """Returns the share of each key, `[batch, heads, queries, keys]`, in sum 1 per query."""
+        """Attends to the cache if there is a slot for `source` in it, and to the memory if not."""
         if self.float32_logits:
-            query, key = query.astype(jnp.float32), key.astype(jnp.float32)
-        logits = jnp.einsum("bqhd,bkhd->bhqk", query, key)
-        if bias is not None:
-            logits += bias.astype(logits.dtype)
-        # Half the lowest number: hidden keys get exactly 0, and a row that hides all keys no NaN.
-        logits = jnp.where(mask, logits, jnp.finfo(logits.dtype).min / 2)
-        return jax.nn.softmax(logits.astype(jnp.float32)).astype(self.dtype)
+            query = query.astype(jnp.float32)
+
+        def project(name: str) -> jax.Array:
+            return cached.as_kept(self._project(name, source))
+
+        if slot is None:
+            key = cached.remembered(self, "cached_key", lambda: project("key"))
+            value = cached.remembered(self, "cached_value", lambda: project("value"))
+            return cached.attend_to_memory(query, key, value, mask)
+        key = cached.append(self, "cached_key", project("key"), slot)
+        value = cached.append(self, "cached_value", project("value"), slot)
+        return cached.attend_to_cache(query, key, value, mask, bias, slot.ancestors)
+
+    def _drop(self, value: jax.Array, *, deterministic: bool) -> jax.Array:
+        """Drops attention weights: as all queries drop the same, that is to drop values."""
+        batch, length, heads, _ = value.shape
+        kept = jnp.ones((batch, heads, 1, length), value.dtype)
+        kept = dropout(self.dropout_rate)(kept, deterministic=deterministic)
+        return value * kept.transpose(0, 3, 1, 2)
 
 
 class RelativePositionBias(nn.Module):
@@ -269,15 +270,12 @@ class RelativePositionBias(nn.Module):
 
     num_heads: int
     bidirectional: bool
-    dtype: Any = jnp.float32
     num_buckets: int = 32
     max_distance: int = 128
 
     @nn.compact
-    def __call__(
-        self, query_positions: np.ndarray | jax.Array, key_positions: np.ndarray | jax.Array
-    ) -> jax.Array:
-        """Returns the bias `[1, heads, queries, keys]` for positions `[queries]` and `[keys]`."""
+    def __call__(self, relative_position: np.ndarray | jax.Array) -> jax.Array:
+        """Returns the bias `[heads, ...]` float32 for key minus query position, `[...]`."""
         table = self.param(
             "rel_embedding",
             named_axes(uniform_fan_avg, "heads", "relpos_buckets"),
@@ -285,14 +283,13 @@ class RelativePositionBias(nn.Module):
             jnp.float32,
         )
         buckets = relative_position_bucket(
-            key_positions[None, :] - query_positions[:, None],
+            relative_position,
             bidirectional=self.bidirectional,
             num_buckets=self.num_buckets,
             max_distance=self.max_distance,
         )
         # A product with one-hot rows, because adding up the gradient of a look-up is slow.
-        one_hot = jax.nn.one_hot(buckets, self.num_buckets, dtype=self.dtype)
-        return jnp.einsum("hn,qkn->hqk", jnp.asarray(table, self.dtype), one_hot)[None]
+        return jnp.einsum("hn,...n->h...", table, jax.nn.one_hot(buckets, self.num_buckets))
 
 
 def relative_position_bucket(
@@ -328,22 +325,6 @@ def _bucket_by_distance(num_buckets: int, max_distance: int) -> np.ndarray:
     wide = num_exact + np.floor(position + 1e-6).astype(np.int32)
     buckets = np.where(distance < num_exact, distance, np.minimum(wide, num_buckets - 1))
     return buckets.astype(np.int32)
-
-
-def attention_mask(
-    key_tokens: jax.Array,
-    query_segment_ids: jax.Array | None = None,
-    key_segment_ids: jax.Array | None = None,
-) -> jax.Array:
-    """Returns which keys each query may see: none that are padding, none of another segment.
-
-    All arguments are `[batch, length]` integers. The result is boolean and broadcasts to `[batch,
-    heads, queries, keys]`; without segment ids, its axis of queries has size 1.
-    """
-    mask = (key_tokens > 0)[:, None, None, :]
-    if query_segment_ids is None or key_segment_ids is None:
-        return mask
-    return mask & (query_segment_ids[:, None, :, None] == key_segment_ids[:, None, None, :])
 
 
 def dropout(rate: float) -> nn.Dropout:

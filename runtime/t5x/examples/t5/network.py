@@ -8,10 +8,12 @@ import numpy as np
 from flax import linen as nn
 
 from t5x.errors import T5XError
-from t5x.examples.t5 import layers, stack
+from t5x.examples.t5 import attention, cached, layers, stack
 from t5x.examples.t5.config import T5Config
 
 __all__ = ["Decoder", "Encoder", "T5Config", "Transformer"]
+
+Mask = jax.Array | attention.Sight
 
 
 class EncoderLayer(nn.Module):
@@ -21,7 +23,7 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array, bias: jax.Array, *, deterministic: bool
+        self, x: jax.Array, mask: Mask, bias: jax.Array, *, deterministic: bool
     ) -> jax.Array:
         """Maps `[batch, length, embed]` to the same shape."""
         drop = layers.dropout(self.config.dropout_rate)
@@ -44,12 +46,12 @@ class DecoderLayer(nn.Module):
         self,
         x: jax.Array,
         encoded: jax.Array,
-        self_mask: jax.Array,
-        cross_mask: jax.Array,
+        self_mask: Mask,
+        cross_mask: Mask,
         bias: jax.Array,
         *,
         deterministic: bool,
-        slot: layers.CacheSlot | None,
+        slot: cached.CacheSlot | None,
     ) -> jax.Array:
         """Maps `[batch, length, embed]` to the same shape; for the rest see `Attention`."""
         drop = layers.dropout(self.config.dropout_rate)
@@ -81,17 +83,14 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         """Declares the layers; their names are those of T5X's checkpoints."""
         cfg = self.config
-        self.relpos_bias = layers.RelativePositionBias(
-            cfg.num_heads, bidirectional=True, dtype=cfg.dtype
-        )
+        self.relpos_bias = layers.RelativePositionBias(cfg.num_heads, bidirectional=True)
         self.layers = stack.make(EncoderLayer, cfg, cfg.num_encoder_layers)
         self.encoder_norm = layers.RMSNorm(cfg.dtype)
         self.drop = layers.dropout(cfg.dropout_rate)
 
-    def __call__(self, x: jax.Array, mask: jax.Array, *, deterministic: bool) -> jax.Array:
-        """Maps `[batch, length, embed]` to the same shape; for the mask see `Attention`."""
-        positions = np.arange(x.shape[1])
-        bias = self.relpos_bias(positions, positions)
+    def __call__(self, x: jax.Array, sight: attention.Sight, *, deterministic: bool) -> jax.Array:
+        """Maps `[batch, length, embed]` to the same shape."""
+        mask, bias = _mask_and_bias(sight, self.relpos_bias, x.shape[1])
 
         def step(layer: EncoderLayer, x: jax.Array) -> jax.Array:
             return layer(x, mask, bias, deterministic=deterministic)
@@ -110,9 +109,7 @@ class Decoder(nn.Module):
         """Declares the layers; their names are those of T5X's checkpoints."""
         cfg = self.config
         self.position = CachePosition()
-        self.relpos_bias = layers.RelativePositionBias(
-            cfg.num_heads, bidirectional=False, dtype=cfg.dtype
-        )
+        self.relpos_bias = layers.RelativePositionBias(cfg.num_heads, bidirectional=False)
         self.layers = stack.make(DecoderLayer, cfg, cfg.num_decoder_layers)
         self.decoder_norm = layers.RMSNorm(cfg.dtype)
         self.drop = layers.dropout(cfg.dropout_rate)
@@ -123,31 +120,36 @@ class Decoder(nn.Module):
         self,
         x: jax.Array,
         encoded: jax.Array,
-        self_mask: jax.Array | None,
-        cross_mask: jax.Array,
+        self_sight: attention.Sight,
+        cross_sight: attention.Sight,
         *,
         deterministic: bool,
         cache_length: int | None = None,
+        ancestors: jax.Array | None = None,
     ) -> jax.Array:
         """Maps `[batch, length, embed]` to the same shape.
 
         Args:
             x: Embedded decoder inputs `[batch, length, embed]`; with a cache, the next ones only.
             encoded: The encoder's output `[batch, encoder length, embed]`.
-            self_mask: As `layers.attention_mask` makes it; causality is added here.
-            cross_mask: Likewise, for attention to `encoded`.
+            self_sight: What it sees of itself; with a cache, that is all until now.
+            cross_sight: What it sees of `encoded`.
             deterministic: True switches dropout off.
             cache_length: Positions of the key/value cache; None decodes all of `x` at once.
+            ancestors: See `cached.CacheSlot`.
         """
         slot = None
-        query_positions = key_positions = np.arange(x.shape[1])
-        if cache_length is not None:
-            slot = layers.CacheSlot(self.position(x.shape[1]), cache_length)
-            query_positions = query_positions + slot.index
-            key_positions = np.arange(cache_length)
-        mask = jnp.asarray(query_positions[:, None] >= key_positions)[None, None]
-        mask = mask if self_mask is None else mask & self_mask
-        bias = self.relpos_bias(query_positions, key_positions)
+        mask: Mask
+        cross_mask: Mask
+        if cache_length is None:
+            mask, bias = _mask_and_bias(self_sight, self.relpos_bias, x.shape[1])
+            cross_mask = _mask(cross_sight, x.shape[1])
+        else:
+            slot = cached.CacheSlot(self.position(x.shape[1]), cache_length, ancestors)
+            distances = np.arange(cache_length) - (np.arange(x.shape[1]) + slot.index)[:, None]
+            mask = jnp.asarray(distances <= 0)[None, None]
+            bias = self.relpos_bias(distances)[None]
+            cross_mask = cross_sight.mask()
 
         def step(layer: DecoderLayer, x: jax.Array) -> jax.Array:
             return layer(x, encoded, mask, cross_mask, bias, deterministic=deterministic, slot=slot)
@@ -229,9 +231,9 @@ class Transformer(nn.Module):
         enable_dropout: bool = True,
     ) -> jax.Array:
         """Returns features `[batch, length, embed]` for tokens `[batch, length]`."""
-        mask = layers.attention_mask(encoder_input_tokens, encoder_segment_ids, encoder_segment_ids)
+        sight = attention.Sight(encoder_input_tokens > 0, encoder_segment_ids, encoder_segment_ids)
         x = self.token_embedder(encoder_input_tokens)
-        return self.encoder(x, mask, deterministic=not enable_dropout)
+        return self.encoder(x, sight, deterministic=not enable_dropout)
 
     def decode(
         self,
@@ -246,8 +248,12 @@ class Transformer(nn.Module):
         enable_dropout: bool = True,
         decode: bool = False,
         max_decode_length: int | None = None,
+        ancestors: jax.Array | None = None,
     ) -> jax.Array:
         """Returns logits `[batch, length, vocab]` float32 for given or successive tokens.
+
+        With `decode`, the decoder's rows may be a multiple of the encoder's: all sequences of an
+        example, one after the other.
 
         Args:
             encoded: The output of `encode`.
@@ -263,27 +269,25 @@ class Transformer(nn.Module):
                 "memory" mutable, creates them and consumes no tokens; each further call is given
                 both, and "cache" mutable, and appends its tokens to those before.
             max_decode_length: Greatest number of tokens that `decode` will be given in all.
+            ancestors: `[batch, beams, max_decode_length]` int32, for beam search one token at a
+                time: which of its example's rows was given each sequence's token at each position.
+                None: rows go on with what they were given themselves.
 
         Raises:
             T5XError: Segment ids are given for one side only, or to `decode`.
         """
         del decoder_positions
         _check_segment_ids(encoder_segment_ids, decoder_segment_ids, decode)
-        self_mask = None
-        if not decode:
-            self_mask = layers.attention_mask(
-                decoder_target_tokens, decoder_segment_ids, decoder_segment_ids
-            )
-        cross_mask = layers.attention_mask(
-            encoder_input_tokens, decoder_segment_ids, encoder_segment_ids
-        )
         x = self.decoder(
             self.token_embedder(decoder_input_tokens),
             encoded,
-            self_mask,
-            cross_mask,
+            attention.Sight(
+                decoder_target_tokens > 0, decoder_segment_ids, decoder_segment_ids, causal=True
+            ),
+            attention.Sight(encoder_input_tokens > 0, decoder_segment_ids, encoder_segment_ids),
             deterministic=not enable_dropout,
             cache_length=(max_decode_length or decoder_input_tokens.shape[1]) if decode else None,
+            ancestors=ancestors,
         )
         return nn.with_logical_constraint(self._logits(x), ("batch", "length", "vocab"))
 
@@ -292,6 +296,24 @@ class Transformer(nn.Module):
         if self.config.logits_via_embedding:
             return self.token_embedder.attend(x) / math.sqrt(self.config.emb_dim)
         return self.decoder.logits_dense(x)
+
+
+def _mask(sight: attention.Sight, num_queries: int) -> Mask:
+    """The mask itself, or for many keys what each part of the queries makes one of."""
+    if sight.is_token.shape[1] > attention.MOST_KEYS_AT_ONCE:
+        return sight
+    return sight.mask(jnp.arange(num_queries))
+
+
+def _mask_and_bias(
+    sight: attention.Sight, relpos_bias: layers.RelativePositionBias, length: int
+) -> tuple[Mask, jax.Array]:
+    """What all layers of a stack need for self-attention, in the form that its length asks for."""
+    mask = _mask(sight, length)
+    by_distance = relpos_bias(np.arange(1 - length, length))
+    if isinstance(mask, attention.Sight):
+        return mask, by_distance
+    return mask, attention.bias_of_rows(by_distance, length)
 
 
 def _attention(config: T5Config, name: str) -> layers.Attention:

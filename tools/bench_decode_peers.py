@@ -1,0 +1,181 @@
+"""One engine of tools/bench_decode.py, in a process of its own, that decodes when it is told to.
+
+What to decode comes as the first line of standard input, JSON; each further line, {"beams": n},
+asks for one batch. Every line is answered by one on standard output, JSON too: the seconds that it
+took, by the clock on the wall and of computing. Whatever else an engine prints goes to standard
+error. An engine that is not installed answers {"missing": why}.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# Takes the number of beams; returns tokens [batch, length], at least as long as was asked for.
+Decode = Callable[[int], np.ndarray]
+
+VOCAB_SIZE = 32128
+NO_TOKEN = -1
+SIZES = {
+    "tiny": {"emb_dim": 32, "num_heads": 2, "layers": 1, "head_dim": 16, "mlp_dim": 64},
+    "small": {"emb_dim": 512, "num_heads": 6, "layers": 8, "head_dim": 64, "mlp_dim": 1024},
+    "base": {"emb_dim": 768, "num_heads": 12, "layers": 12, "head_dim": 64, "mlp_dim": 2048},
+    "large": {"emb_dim": 1024, "num_heads": 16, "layers": 24, "head_dim": 64, "mlp_dim": 2816},
+}
+
+
+def main() -> None:
+    """Answers lines of standard input until it ends."""
+    asked = json.loads(sys.stdin.readline())
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            decode = _ENGINES[asked["engine"]](asked)
+            answer: dict[str, Any] = {"ready": True}
+        except ModuleNotFoundError as error:
+            answer = {"missing": str(error)}
+    print(json.dumps(answer), flush=True)
+    for line in sys.stdin:
+        with contextlib.redirect_stdout(sys.stderr):
+            start, start_cpu = time.perf_counter(), time.process_time()
+            tokens = decode(json.loads(line)["beams"])
+            seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+        batch, _, length = asked["shape"]
+        assert tokens.shape[0] == batch and tokens.shape[1] >= length, tokens.shape
+        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu}), flush=True)
+
+
+def random_inputs(asked: dict[str, Any]) -> np.ndarray:
+    """Tokens `[batch, inputs]` int32 without padding."""
+    rng = np.random.default_rng(0)
+    return rng.integers(3, VOCAB_SIZE, asked["shape"][:2]).astype(np.int32)
+
+
+def ours(asked: dict[str, Any]) -> Decode:
+    """This repository's engine."""
+    from t5x import decoding
+
+    def settings(beams: int) -> dict[str, Any]:
+        return {"eos_id": NO_TOKEN} | ({} if beams > 1 else {"temperature": 0.0})
+
+    return _with_jax(asked, decoding, settings, "initial_variables")
+
+
+def google(asked: dict[str, Any]) -> Decode:
+    """Google's T5X."""
+    from t5x import decoding, models
+
+    if not hasattr(models, "BaseTransformerModel"):
+        raise ModuleNotFoundError("the t5x found is not Google's; give --t5x-path")
+
+    def settings(beams: int) -> dict[str, Any]:
+        # As it takes one probable token only, it needs no temperature.
+        return {"eos_id": NO_TOKEN} | ({} if beams > 1 else {"topk": 1})
+
+    return _with_jax(asked, decoding, settings, "get_initial_variables")
+
+
+def _with_jax(
+    asked: dict[str, Any], decoding: Any, settings: Callable[[int], dict], initializer: str
+) -> Decode:
+    """What both engines that are called t5x do in the same way."""
+    import flax.linen as nn
+    import jax
+
+    from t5x import adafactor, models
+    from t5x.examples.t5 import network
+
+    sizes: dict[str, Any] = dict(SIZES[asked["size"]])
+    layers = sizes.pop("layers")
+    config = network.T5Config(
+        vocab_size=VOCAB_SIZE,
+        dtype=asked["dtype"],
+        num_encoder_layers=layers,
+        num_decoder_layers=layers,
+        mlp_activations=("gelu", "linear"),
+        **sizes,
+    )
+    inputs = random_inputs(asked)
+    batch = {
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": np.zeros((len(inputs), asked["shape"][2]), np.int32),
+    }
+
+    def make(decode_fn: Callable[..., Any]) -> Any:
+        return models.EncoderDecoderModel(
+            module=network.Transformer(config),
+            input_vocabulary=None,
+            output_vocabulary=None,
+            optimizer_def=adafactor.Adafactor(),
+            decode_fn=decode_fn,
+        )
+
+    by_sampling, by_beams = make(decoding.temperature_sample), make(decoding.beam_search)
+    shapes = {name: feature.shape for name, feature in batch.items()}
+    initialize = getattr(by_beams, initializer)
+    params = jax.jit(lambda rng: nn.unbox(initialize(rng, shapes)["params"]))(jax.random.key(0))
+    params = jax.tree.map(lambda x: x.astype(asked["dtype"]), params)
+
+    def predict(params: Any, batch: Any, beams: int) -> jax.Array:
+        model = by_beams if beams > 1 else by_sampling
+        return model.predict_batch_with_aux(
+            params, batch, num_decodes=beams, decoder_params=settings(beams)
+        )[0]
+
+    jitted = jax.jit(predict, static_argnums=2)
+    return lambda beams: np.asarray(jitted(params, batch, beams))
+
+
+def hugging_face(asked: dict[str, Any]) -> Decode:
+    """Hugging Face's T5 on PyTorch."""
+    import torch
+    import transformers
+
+    sizes = SIZES[asked["size"]]
+    make_config: Any = transformers.T5Config
+    config = make_config(
+        vocab_size=VOCAB_SIZE,
+        d_model=sizes["emb_dim"],
+        d_kv=sizes["head_dim"],
+        d_ff=sizes["mlp_dim"],
+        num_heads=sizes["num_heads"],
+        num_layers=sizes["layers"],
+        num_decoder_layers=sizes["layers"],
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        decoder_start_token_id=0,
+        eos_token_id=None,
+    )
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() and not asked["cpu"] else "cpu"
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    model = model.to(device, getattr(torch, asked["dtype"]))
+    model.generation_config.eos_token_id = None
+    inputs = torch.tensor(random_inputs(asked), dtype=torch.long, device=device)
+    mask = torch.ones_like(inputs)
+
+    def decode(beams: int) -> np.ndarray:
+        with torch.inference_mode():
+            tokens = model.generate(
+                input_ids=inputs,
+                attention_mask=mask,
+                max_new_tokens=asked["shape"][2],
+                num_beams=beams,
+                do_sample=False,
+                use_cache=True,
+            )
+        # The first is the one that decoding starts from.
+        return tokens[:, 1:].cpu().numpy()
+
+    return decode
+
+
+_ENGINES = {"ours": ours, "T5X": google, "Hugging Face": hugging_face}
+
+if __name__ == "__main__":
+    main()
