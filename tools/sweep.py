@@ -31,6 +31,7 @@ import sweep_plan
 import sweep_results
 import sweep_run
 import sweep_text
+from run_metrics import RunError
 from sweep_plan import SweepError, Wanted
 
 _INTERRUPTED = 130  # what shells return after Ctrl-C
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except (SweepError, OSError) as error:
+    except (SweepError, RunError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

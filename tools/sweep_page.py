@@ -1,33 +1,29 @@
 """The results of tools/sweep.py as a page: one file of HTML that needs no other and no network."""
 
-import html
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import sweep_chart
+import web_page
 from sweep_figures import Figure, figures
 from sweep_results import Row
 from sweep_text import in_words, parts
+from web_page import legend
+from web_page import text as _text
 
 
 def page(title: str, rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """A table of those metrics, and charts of each."""
-    return "\n".join(_lines(title, rows, metrics)) + "\n"
+    return web_page.document(title, _lines(title, rows, metrics))
 
 
 def _lines(title: str, rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
-    style = pathlib.Path(__file__).with_suffix(".css").read_text("utf-8")
     states = [state for row in rows for state in row.states.values()]
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{_text(title)}</title><style>\n{style}</style></head><body><main>"
     yield f"<h1>{_text(title)}</h1>"
     yield f'<p class="lead">{states.count("finished"):,} of {len(states):,} runs are finished. '
     yield "Mean ± standard deviation of the sample over the finished seeds.</p>"
     yield from _table(rows, metrics)
     for figure in figures(rows):
         yield from _figure(figure, metrics)
-    yield "</main></body></html>"
 
 
 def _table(rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[str]:
@@ -54,12 +50,7 @@ def _figure(figure: Figure, metrics: Sequence[str]) -> Iterator[str]:
     names = [curve.name or "(none)" for curve in figure.curves]
     names = names or list(dict.fromkeys(row.base for row in figure.rows))
     yield f"<h2>{_text(_heading(figure))}</h2>"
-    if len(names) > 1:
-        keys = (
-            f'<span class="{sweep_chart.hue(i)}">{_text(name)}</span>'
-            for i, name in enumerate(names)
-        )
-        yield f'<p class="legend">{"".join(keys)}</p>'
+    yield legend(names)
     yield '<div class="charts">'
     for metric in drawn:
         kind, task, measure = map(_text, parts(metric))
@@ -75,7 +66,3 @@ def _figure(figure: Figure, metrics: Sequence[str]) -> Iterator[str]:
 
 def _heading(figure: Figure) -> str:
     return figure.axis[0].upper() + figure.axis[1:] if figure.curves else "Ablations"
-
-
-def _text(text: str) -> str:
-    return html.escape(text, quote=True)

@@ -2,13 +2,12 @@
 
 import dataclasses
 import fnmatch
-import json
-import math
 import pathlib
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import run_metrics
 from sweep_plan import Plan, Run, SweepError
 from sweep_run import State, state_of
 
@@ -57,7 +56,7 @@ def collect(plan: Plan) -> list[Row]:
     """A row for each base and ablation, in the plan's order.
 
     Raises:
-      SweepError: a file of metrics is damaged.
+      RunError: a file of metrics is damaged.
     """
     runs: dict[tuple[str, str], list[Run]] = {}
     for run in plan.runs:
@@ -122,10 +121,10 @@ def _final_metrics(folder: pathlib.Path) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for path in sorted((folder / "inference_eval").glob("*-metrics.jsonl")):
         task = path.name.removesuffix("-metrics.jsonl")
-        metrics |= _latest({f"inference_eval/{task}": list(_lines(path))})
+        metrics |= _latest({f"inference_eval/{task}": list(run_metrics.read(path))})
     entries: dict[str, list[dict[str, Any]]] = {}
     if (folder / "metrics.jsonl").exists():
-        for entry in _lines(folder / "metrics.jsonl"):
+        for entry in run_metrics.read(folder / "metrics.jsonl"):
             entries.setdefault(entry.pop("name", "train"), []).append(entry)
     return metrics | _latest(entries)
 
@@ -136,26 +135,9 @@ def _latest(entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, flo
     for name, lines in entries.items():
         if lines:
             last = max(reversed(lines), key=lambda line: line["step"])
-            numbers = {k: v for k, v in last.items() if k != "step" and _is_number(v)}
-            latest |= {f"{name}/{key}": float(value) for key, value in numbers.items()}
+            numbers = run_metrics.numbers(last)
+            latest |= {f"{name}/{key}": value for key, value in numbers.items()}
     return latest
-
-
-def _is_number(value: Any) -> bool:
-    """JSON has null for what is no number; Python's own writer has NaN."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            entry = json.loads(line)
-            entry["step"] + 0
-        except (ValueError, TypeError, KeyError):
-            raise SweepError(
-                "is no line of metrics", where=f"{path}:{number}", remedy="Run it anew."
-            ) from None
-        yield entry
 
 
 def _entry(row: Row) -> Mapping[str, Any]:

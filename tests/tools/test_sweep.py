@@ -227,7 +227,7 @@ def test_the_table_has_means_and_deviations_of_what_is_finished(here):
     assert re.search(r"^b +2/3, 1 failed +20\.50 ± 0\.71 \(2\) ", shown, re.MULTILINE)
     assert "tokens_per_second" not in shown
     page = (here / "t.html").read_text()
-    assert page.count("<svg") == 4 and "http" not in page and "21.0 ± 1.0" in page
+    assert page.count("<svg") == 4 and "://" not in page and "21.0 ± 1.0" in page
     assert "100,000 ± 0 (2)" in sweep("table", "out", "--metric", "*/tokens*")
 
 
