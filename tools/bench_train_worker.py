@@ -83,9 +83,10 @@ def ours(asked: dict[str, Any]) -> Steps:
     """This repository's engine, through the trainer that `t5x.train` uses."""
     import jax
 
-    from t5x import adafactor, models, partitioning, trainer
+    from t5x import adafactor, host_memory, models, partitioning, trainer
     from t5x.examples.t5 import network
 
+    host_memory.keep()  # as t5x.train does
     batch = packed_batch(*asked["shape"])
     model = models.EncoderDecoderModel(
         module=network.Transformer(network.T5Config(**_network_sizes(asked))),

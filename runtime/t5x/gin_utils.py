@@ -19,7 +19,7 @@ from absl import app, flags, logging
 from clu import metric_writers
 from etils import epath
 
-from t5x import compilation_cache, dry_run, gin_errors, processes
+from t5x import compilation_cache, dry_run, gin_errors, host_memory, processes
 
 _SEARCH_PATH_GROUP = "t5x.gin_search_paths"
 _PACKAGE_PARENT = str(epath.Path(__file__).parent.parent)
@@ -73,6 +73,7 @@ def run(function: Callable[..., Any]) -> None:
     Args:
         function: what the gin files bind as `<script>.<function>`, such as `train`.
     """
+    host_memory.keep()
     app.define_help_flags()
     logging.use_absl_handler()
     try:

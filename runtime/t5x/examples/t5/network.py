@@ -313,7 +313,8 @@ def _mask_and_bias(
     by_distance = relpos_bias(np.arange(1 - length, length))
     if isinstance(mask, attention.Sight):
         return mask, by_distance
-    return mask, attention.bias_of_rows(by_distance, length)
+    # The barrier keeps XLA from adding up layers' gradients and their diagonals in one slow loop.
+    return mask, jax.lax.optimization_barrier(attention.bias_of_rows(by_distance, length))
 
 
 def _attention(config: T5Config, name: str) -> layers.Attention:

@@ -10,13 +10,15 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from t5x.examples.t5.layers import PROJECTED
+
 # The axis of a stacked cache is the second, because decoding reorders rows along the first.
 _STACKED_AXES: Mapping[Any, int] = {"params": 0, "memory": 0, "cache": 1}
 
 REMAT_POLICIES: dict[str | None, Callable[..., Any] | None] = {
     None: None,
     "none": None,
-    "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "minimal": jax.checkpoint_policies.save_only_these_names(PROJECTED),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
