@@ -26,10 +26,11 @@ from t5x import checksums, layout
 from t5x.checkpoint_items import Position, PositionRestore, PositionSave, StateHandler, process_name
 from t5x.errors import T5XError
 from t5x.trainer import TrainState
+from t5x.weights import folders, matching, placing, rules, sources, stacking
 from t5x.weights import leaves as weights
-from t5x.weights import matching, placing, rules, sources, stacking
 
 _PREFIX = "checkpoint"
+COMMIT_SUCCESS_FILE = "commit_success.txt"  # What Orbax writes last.
 _MISMATCHES_SHOWN = 5
 
 Leaves = dict[str, Any]
@@ -61,7 +62,7 @@ def step_of(path: epath.PathLike) -> int:
     Raises:
         T5XError: it is no finished checkpoint.
     """
-    path = epath.Path(path).absolute()
+    path = _absolute(path)
     _check_is_checkpoint(path)
     return sources.open_source(path).step or 0
 
@@ -78,7 +79,7 @@ class CheckpointWriter:
     def __init__(
         self, directory: epath.PathLike, *, keep: int | None = None, dtype: str | None = None
     ) -> None:
-        self._directory = epath.Path(directory).absolute()
+        self._directory = _absolute(directory)
         self._dtype = dtype
         self._is_writing = False
         state_handler = StateHandler()
@@ -234,9 +235,10 @@ def check(path: epath.PathLike) -> None:
         DamagedCheckpointError: they are not what was written.
         T5XError: there is no checkpoint.
     """
-    path = epath.Path(path).absolute()
+    path = _absolute(path)
     _check_is_checkpoint(path)
-    damage = checksums.damage(path) if (path / checksums.FILE_NAME).exists() else None
+    is_listed = folders.folder(path).has(checksums.FILE_NAME)
+    damage = checksums.damage(path) if is_listed else None
     if damage:
         raise DamagedCheckpointError(
             f"this checkpoint is damaged: {damage}",
@@ -259,7 +261,7 @@ def set_aside(path: epath.PathLike) -> epath.Path:
 
 def unreported(path: epath.PathLike) -> list[dict[str, float]]:
     """The sums that `CheckpointWriter.save` was given with a checkpoint; none if T5X wrote it."""
-    path = epath.Path(path).absolute()
+    path = _absolute(path)
     if not (path / "report").exists():
         return []
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
@@ -273,7 +275,7 @@ def restore_position(path: epath.PathLike, data: Position) -> bool:
     Raises:
         T5XError: it was written by another number of processes.
     """
-    path = epath.Path(path).absolute()
+    path = _absolute(path)
     folder = path / "data"
     if not folder.exists():
         return False
@@ -299,7 +301,9 @@ def _is_finished(path: epath.Path) -> bool:
 
 
 def _check_is_checkpoint(path: epath.Path) -> None:
-    if not path.exists():
+    if folders.folder(path).is_remote:
+        _check_is_in_bucket(folders.folder(path))
+    elif not path.exists():
         near = [f"{_PREFIX}_{step}" for step in steps(path.parent)]
         raise T5XError(
             "there is no such checkpoint",
@@ -308,7 +312,7 @@ def _check_is_checkpoint(path: epath.Path) -> None:
             if near
             else "Check the path; nothing like a checkpoint lies beside it either.",
         )
-    if ocp.utils.is_checkpoint_finalized(path) is False or not _has_arrays(path):
+    elif ocp.utils.is_checkpoint_finalized(path) is False or not _has_arrays(path):
         below = [f"{_PREFIX}_{step}" for step in steps(path)]
         raise DamagedCheckpointError(
             "this is not a finished checkpoint",
@@ -316,6 +320,17 @@ def _check_is_checkpoint(path: epath.Path) -> None:
             remedy=f"It holds checkpoints: name one ({below[-1]}), or set mode = 'latest'."
             if below
             else "Name a checkpoint_<step> directory that this engine or T5X wrote.",
+        )
+
+
+def _check_is_in_bucket(folder: folders.Folder) -> None:
+    """Looks through TensorStore, as the arrays are read: others may lack the access."""
+    is_legacy = sources.recognize(folder) is sources.Format.LEGACY
+    if not is_legacy and not folder.has(COMMIT_SUCCESS_FILE):
+        raise DamagedCheckpointError(
+            f"this is not a finished checkpoint: it has no {COMMIT_SUCCESS_FILE}",
+            where=str(folder),
+            remedy="Wait until it is written, or name another one.",
         )
 
 
@@ -375,7 +390,9 @@ def _retyped(
 
 
 def _absolute(path: epath.PathLike) -> epath.Path:
-    return epath.Path(path).absolute()
+    """An absolute path, which Orbax asks for; epath's own takes `gs://` for a folder's name."""
+    is_remote = folders.folder(path).is_remote
+    return epath.Path(path) if is_remote else epath.Path(path).absolute()
 
 
 def _has_arrays(path: epath.Path) -> bool:

@@ -16,7 +16,7 @@ from etils import epath
 
 from t5x import checkpoints
 from t5x.errors import T5XError
-from t5x.weights import rules
+from t5x.weights import folders, rules, sources
 
 _SAVE_DTYPES = (None, "float32", "bfloat16")
 _RESTORE_DTYPES = (None, "float32", "bfloat16", "float16")
@@ -153,7 +153,7 @@ class RestoreCheckpointConfig:
         if not candidates:
             return []
         for candidate in map(epath.Path, candidates):
-            if self.mode == "specific" and candidate.exists():
+            if self.mode == "specific" and _is_there(candidate):
                 return [candidate]
             steps = [] if self.mode == "specific" else checkpoints.steps(candidate)
             found = [checkpoints.path_of(candidate, step) for step in steps]
@@ -179,6 +179,12 @@ class RestoreCheckpointConfig:
                 remedy="Use 'specific' or 'latest'.",
             )
         return self.checkpoint_paths(required=True)[0]
+
+
+def _is_there(path: epath.Path) -> bool:
+    """Whether there is something at a path, or in a bucket a checkpoint of a known format."""
+    is_remote = folders.folder(path).is_remote
+    return sources.is_one(path) if is_remote else path.exists()
 
 
 @dataclasses.dataclass

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from bucket import serving
 from flax import linen as nn
 from flax import serialization, traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -101,6 +102,23 @@ def test_found_by_the_launchers(folder):
     assert checkpoints.step_of(folder) == STEP
     config = utils.RestoreCheckpointConfig(path=str(folder.parent), mode="latest")
     assert str(config.one_path()) == str(folder)
+
+
+def test_a_run_starts_from_a_bucket(folder, leaves, abstract_state, tmp_path, monkeypatch):
+    there = tmp_path / "models" / "t5" / folder.name
+    shutil.copytree(folder, there)
+    is_orbax = (there / "state").exists()
+    config = utils.RestoreCheckpointConfig(f"gs://models/t5/{folder.name}", mode="specific")
+    with serving(tmp_path, monkeypatch):
+        if is_orbax:
+            (there / checkpoints.COMMIT_SUCCESS_FILE).unlink()
+            with pytest.raises(T5XError, match="not a finished checkpoint"):
+                checkpoints.restore(config.one_path(), abstract_state)
+            (there / checkpoints.COMMIT_SUCCESS_FILE).touch()
+        assert checkpoints.step_of(config.one_path()) == STEP
+        assert_is(checkpoints.restore(config.one_path(), abstract_state), leaves)
+        with pytest.raises(T5XError, match="gs://models/nothing does not exist"):
+            utils.RestoreCheckpointConfig("gs://models/nothing", mode="specific").one_path()
 
 
 def test_momentum_and_missing_optimizers_are_named(
