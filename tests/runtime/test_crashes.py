@@ -188,7 +188,8 @@ def test_a_full_disk_ends_the_run_and_damages_nothing(forks, cache, whole, tmp_p
         pytest.skip("this machine lets nobody mount a disk of their own")
     assert ended.returncode == 1, ended.stderr
     assert f"Error: {directory}: the disk has no room" in ended.stderr
-    assert ended.stderr.rstrip().endswith("from the last checkpoint, which is whole.")
+    # After it, Orbax's threads may tell of the same.
+    assert "goes on from the last checkpoint, which is whole." in ended.stderr
     kept = tmp_path / "small_kept"
     assert not list(kept.glob("*tmp*"))
     found = checkpoints.steps(kept)
