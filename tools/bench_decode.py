@@ -19,60 +19,26 @@ greedy decoding. In bfloat16 weights and activations are bfloat16, as each engin
 """
 
 import argparse
-import contextlib
-import json
-import os
 import pathlib
-import platform
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import bench_engines
+
 _PEERS = pathlib.Path(__file__).with_name("bench_decode_peers.py")
-_RUNTIME = _PEERS.parents[1] / "runtime"
-_OURS, _T5X, _HUGGING_FACE = _ENGINES = ("ours", "T5X", "Hugging Face")
-_DTYPES = ("float32", "bfloat16")
 _RATIOS = {"ours_is_faster_by": "seconds", "ours_computes_less_by": "cpu_seconds"}
 
 
-class Engine:
+class Engine(bench_engines.Engine):
     """An engine's process, which decodes when it is told to."""
 
     def __init__(self, name: str, dtype: str, options: argparse.Namespace) -> None:
-        self.name, self.dtype = name, dtype
         self.compiling: dict[int, float] = {}
         self.turns: dict[int, list[Mapping[str, float]]] = {beams: [] for beams in options.beams}
-        self._process = subprocess.Popen(
-            [options.t5x_python if name == _T5X else sys.executable, str(_PEERS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if options.verbose else subprocess.DEVNULL,
-            env=_environment(name, options),
-            text=True,
-        )
-        self.start = self.ask(
-            engine=name,
-            dtype=dtype,
-            size=options.size,
-            shape=(options.batch, options.inputs, options.tokens),
-            cpu=options.cpu,
-        )
-
-    def ask(self, **request: Any) -> Mapping[str, Any]:
-        """Sends a request; returns the answer, {"missing": why} where none can come."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            return {"missing": f"its process ended with {self._process.wait()}; see --verbose"}
-        return json.loads(answer)
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
+        shape = (options.batch, options.inputs, options.tokens)
+        super().__init__(name, dtype, options, _PEERS, {"shape": shape})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     results: list[dict[str, Any]] = []
     for dtype in options.dtypes:
-        engines = _start(dtype, options)
+        engines = bench_engines.start(Engine, dtype, options)
         try:
             for beams in options.beams:
                 _take_turns(engines, beams, options.rounds)
@@ -89,10 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 engine.close()
         for beams in options.beams:
             results += _summaries(engines, beams, options.batch)
-    report = {"machine": _machine(), "options": vars(options), "results": results}
-    _print(report)
-    if options.json:
-        pathlib.Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    _print(bench_engines.report(options, results))
     return 0 if results else 1
 
 
@@ -100,57 +63,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    bench_engines.add_arguments(parser)
     add = parser.add_argument
-    add("--only", nargs="+", choices=_ENGINES, default=_ENGINES, metavar="ENGINE")
-    add("--dtypes", nargs="+", choices=_DTYPES, default=_DTYPES, metavar="DTYPE")
     add("--beams", nargs="+", type=int, default=[1, 4], help="beams; 1 is greedy (1 4)")
     add("--size", choices=("tiny", "small", "base", "large"), default="small", help="of T5 1.1")
-    add("--batch", type=int, default=8, help="rows of a batch (8)")
-    add("--inputs", type=int, default=512, help="input tokens of a row (512)")
     add("--tokens", type=int, default=64, help="tokens to generate for a row (64)")
-    add("--rounds", type=int, default=5, help="turns of each engine that count (5)")
-    add("--cpu", action="store_true", help="leave accelerators alone")
-    add("--t5x-python", default=sys.executable, metavar="PATH", help="interpreter for T5X")
-    add("--t5x-path", nargs="+", default=[], metavar="FOLDER", help="where Google's T5X lies")
-    add("--verbose", action="store_true", help="show what the engines print")
-    add("--json", metavar="FILE", help="write all results")
     return parser
-
-
-def _environment(name: str, options: argparse.Namespace) -> dict[str, str]:
-    """The environment of an engine's process: which `t5x` it finds, which devices."""
-    folders = {_OURS: [str(_RUNTIME)], _T5X: options.t5x_path}.get(name, [])
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    others = [folder for folder in inherited if folder and pathlib.Path(folder) != _RUNTIME]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*folders, *others]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    if options.cpu:
-        environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    return environment
-
-
-def _start(dtype: str, options: argparse.Namespace) -> list[Engine]:
-    """The engines that can be had."""
-    engines = []
-    for name in options.only:
-        print(f"{dtype}: starting {name} …", file=sys.stderr)
-        engine = Engine(name, dtype, options)
-        if "missing" in engine.start:
-            print(f"{name} is left out: {engine.start['missing']}", file=sys.stderr)
-            engine.close()
-        else:
-            engines.append(engine)
-    return engines
 
 
 def _take_turns(engines: list[Engine], beams: int, rounds: int) -> None:
     """Compiles; then one round that doesn't count, and `rounds` that do."""
     for number in range(rounds + 2):
         for engine in list(engines):
-            answer = engine.ask(beams=beams)
+            answer = engine.ask({"beams": beams})
             if "missing" in answer:
                 print(f"{engine.name} is left out: {answer['missing']}", file=sys.stderr)
                 engines.remove(engine)
@@ -162,7 +87,9 @@ def _take_turns(engines: list[Engine], beams: int, rounds: int) -> None:
 
 
 def _summaries(engines: Sequence[Engine], beams: int, batch: int) -> list[dict[str, Any]]:
-    ours = next((engine.turns[beams] for engine in engines if engine.name == _OURS), None)
+    ours = next(
+        (engine.turns[beams] for engine in engines if engine.name == bench_engines.OURS), None
+    )
     summaries: list[dict[str, Any]] = []
     for engine in engines:
         turns = engine.turns[beams]
@@ -174,17 +101,12 @@ def _summaries(engines: Sequence[Engine], beams: int, batch: int) -> list[dict[s
             "first_seconds": engine.compiling[beams],
             "turns": turns,
         }
-        if ours and engine.name != _OURS:
+        if ours and engine.name != bench_engines.OURS:
             for name, clock in _RATIOS.items():
                 pairs = zip(turns, ours, strict=True)
                 summary[name] = statistics.median(a[clock] / b[clock] for a, b in pairs)
         summaries.append(summary)
     return summaries
-
-
-def _machine() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0))
-    return {"platform": platform.platform(), "cores": cores, "load": os.getloadavg()[0]}
 
 
 def _print(report: Mapping[str, Any]) -> None:

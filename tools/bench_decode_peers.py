@@ -21,12 +21,6 @@ Decode = Callable[[int], np.ndarray]
 
 VOCAB_SIZE = 32128
 NO_TOKEN = -1
-SIZES = {
-    "tiny": {"emb_dim": 32, "num_heads": 2, "layers": 1, "head_dim": 16, "mlp_dim": 64},
-    "small": {"emb_dim": 512, "num_heads": 6, "layers": 8, "head_dim": 64, "mlp_dim": 1024},
-    "base": {"emb_dim": 768, "num_heads": 12, "layers": 12, "head_dim": 64, "mlp_dim": 2048},
-    "large": {"emb_dim": 1024, "num_heads": 16, "layers": 24, "head_dim": 64, "mlp_dim": 2816},
-}
 
 
 def main() -> None:
@@ -89,15 +83,11 @@ def _with_jax(
     from t5x import adafactor, models
     from t5x.examples.t5 import network
 
-    sizes: dict[str, Any] = dict(SIZES[asked["size"]])
-    layers = sizes.pop("layers")
     config = network.T5Config(
         vocab_size=VOCAB_SIZE,
         dtype=asked["dtype"],
-        num_encoder_layers=layers,
-        num_decoder_layers=layers,
         mlp_activations=("gelu", "linear"),
-        **sizes,
+        **asked["model"],
     )
     inputs = random_inputs(asked)
     batch = {
@@ -135,7 +125,7 @@ def hugging_face(asked: dict[str, Any]) -> Decode:
     import torch
     import transformers
 
-    sizes = SIZES[asked["size"]]
+    sizes = asked["model"]
     make_config: Any = transformers.T5Config
     config = make_config(
         vocab_size=VOCAB_SIZE,
@@ -143,8 +133,8 @@ def hugging_face(asked: dict[str, Any]) -> Decode:
         d_kv=sizes["head_dim"],
         d_ff=sizes["mlp_dim"],
         num_heads=sizes["num_heads"],
-        num_layers=sizes["layers"],
-        num_decoder_layers=sizes["layers"],
+        num_layers=sizes["num_encoder_layers"],
+        num_decoder_layers=sizes["num_decoder_layers"],
         feed_forward_proj="gated-gelu",
         tie_word_embeddings=False,
         decoder_start_token_id=0,
