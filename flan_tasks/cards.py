@@ -45,11 +45,24 @@ def load_card(path: str | pathlib.Path) -> tuple[Dataset, ...]:
 def _family(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
     """The card as a dataset: without a table this is all there is to it."""
     templates, inverted = _templates(card, path)
+    return dataset_of(
+        card,
+        path,
+        collection=card["collection"],
+        metrics=tuple(card["metrics"]["names"]),
+        group_by=tuple(card["metrics"].get("group_by", ())),
+        templates=templates,
+        inverted=inverted,
+        turns=card.get("turns", ""),
+    )
+
+
+def dataset_of(card: Mapping[str, Any], path: pathlib.Path, **others: Any) -> Dataset:
+    """A dataset with what every card says of its rows, and with others of its attributes."""
     source, answer = card["source"], card["answer"]
     return Dataset(
         name=path.stem,
         family=path.stem,
-        collection=card["collection"],
         kind=card["kind"],
         homepage=card["homepage"],
         license=card["license"],
@@ -58,14 +71,10 @@ def _family(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
         splits=card["splits"],
         num_examples=card.get("num_examples", {}),
         answer=Answer(**{**answer, "options": tuple(answer.get("options", ()))}),
-        metrics=tuple(card["metrics"]["names"]),
-        group_by=tuple(card["metrics"].get("group_by", ())),
-        templates=templates,
-        inverted=inverted,
-        turns=card.get("turns", ""),
         clean=card.get("clean", ""),
         fields=card["fields"],
         languages=tuple(card.get("languages", ("English",))),
+        **others,
     )
 
 

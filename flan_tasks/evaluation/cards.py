@@ -18,7 +18,7 @@ from flan_tasks.card_schema import ANY_TEXT, SECTION, TABLES, TEXT, TEXT_TABLE, 
 from flan_tasks.errors import CardError
 from flan_tasks.evaluation import extraction
 from flan_tasks.evaluation.suites import EXEMPLARS, Setting, Suite, listing
-from flan_tasks.spec import EVALUATION, Answer, Dataset, Exemplar, Source, Template, slots
+from flan_tasks.spec import EVALUATION, Dataset, Exemplar, Template, slots
 
 _FOLDER = pathlib.Path(__file__).parent
 _OWN = "own"
@@ -101,7 +101,7 @@ def read(path: pathlib.Path) -> tuple[Mapping[str, Dataset], Suite | None]:
         datasets = {f"{card['suite']}_{name}": catalog.get(name) for name in card["of"]}
         return {}, _suite(card, path, datasets)
     card_schema.check(card, _CARD, str(path))
-    family = _dataset(card, path)
+    family = cards.dataset_of(card, path, collection=EVALUATION, metrics=(), templates=())
     table = path.parent.parent / "tables" / f"{card.get('table')}.tsv"
     rows = cards.read_table(table, named_in=f"{path} table") if "table" in card else []
     found = [_of_row(family, row, f"{table} {row['task_name']}") for row in rows]
@@ -110,28 +110,6 @@ def read(path: pathlib.Path) -> tuple[Mapping[str, Dataset], Suite | None]:
         card_checks.check_row(dataset, str(path))
     card_checks.check_data(next(iter(datasets.values())), str(path))
     return datasets, _suite(card, path, datasets) if "suite" in card else None
-
-
-def _dataset(card: Mapping[str, Any], path: pathlib.Path) -> Dataset:
-    source, answer = card["source"], card["answer"]
-    return Dataset(
-        name=path.stem,
-        family=path.stem,
-        collection=EVALUATION,
-        kind=card["kind"],
-        homepage=card["homepage"],
-        license=card["license"],
-        citation=card["citation"],
-        source=Source(**{**source, "columns": tuple(source.get("columns", ()))}),
-        splits=card["splits"],
-        num_examples=card.get("num_examples", {}),
-        answer=Answer(**{**answer, "options": tuple(answer.get("options", ()))}),
-        metrics=(),
-        templates=(),
-        clean=card.get("clean", ""),
-        fields=card["fields"],
-        languages=tuple(card.get("languages", ("English",))),
-    )
 
 
 def _of_row(family: Dataset, row: Mapping[str, str], where: str) -> Dataset:
